@@ -1,0 +1,1 @@
+"""What a broker is made of; `node` puts it together."""

@@ -1,0 +1,55 @@
+"""The port at the height of verbs: what the service talks to, whatever keeps the tasks underneath."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, TypeAlias
+
+from tq.errors import TqError
+from tq.verbs import Push, Reply, Request
+
+Answer: TypeAlias = Callable[[Reply | TqError], None]
+"""Called exactly once per request, on the event loop, never from inside `handle`'s caller's stack twice."""
+
+
+class Peer(Protocol):
+    """One connected client or worker, as a backend sees it. Compared by identity."""
+
+    def push(self, push: Push) -> None:
+        """Send without being asked. Never blocks and never raises; a peer that is gone swallows it."""
+        ...
+
+
+class Capabilities(NamedTuple):
+    """What a backend can do; a verb outside of it is answered Unsupported."""
+
+    dependencies: bool = True
+    unique_keys: bool = True
+    pause: bool = True
+    backup: bool = True
+    claims: bool = True
+    expiry: bool = True
+
+
+class Backend(Protocol):
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    @property
+    def depth(self) -> int:
+        """Waiting tasks (pending, scheduled, blocked, retrying), those of submits under way counted in."""
+        ...
+
+    async def start(self) -> None: ...
+
+    def handle(self, peer: Peer, request: Request, answer: Answer) -> None:
+        """Begin one request; the answer comes later or at once. Raises nothing: errors are answers."""
+        ...
+
+    def disconnected(self, peer: Peer) -> None:
+        """The peer is gone: its waits end, its session's grace begins."""
+        ...
+
+    async def stop(self) -> None:
+        """Answer what is under way, sync, close. Calling it twice is allowed."""
+        ...

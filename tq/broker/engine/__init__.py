@@ -1,0 +1,1 @@
+"""Between the log and the machine: gather, apply, answer."""

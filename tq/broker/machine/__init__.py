@@ -1,0 +1,1 @@
+"""Deciding what becomes of tasks: a pure function of the log."""

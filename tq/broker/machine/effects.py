@@ -1,0 +1,56 @@
+"""What the machine says besides its new state: replies, writes, and hints for the leader.
+
+Effects are hints: the leader acts on them, followers drop them, and whatever one would have caused can be derived
+again from the state (a lost delivery is sent again when the worker lists what it holds).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from tq.broker.storage.store import Table
+from tq.errors import TqError
+from tq.verbs import Reply
+
+if TYPE_CHECKING:
+    from tq.broker.machine.state import Head
+
+
+class Lease(NamedTuple):
+    """Hand these heads to this session (Deliver, or the answer to its claim)."""
+
+    session_id: bytes
+    heads: tuple[Head, ...]
+
+
+class Revoke(NamedTuple):
+    """Tell this session to stop an attempt."""
+
+    session_id: bytes
+    task_id: bytes
+    token: int
+    reason: str
+
+
+Effect: TypeAlias = Lease | Revoke
+
+Record: TypeAlias = bytes | tuple[object, ...] | dict[str, str] | None
+"""A write's value: bytes as they are, a tuple or map to be packed, None to delete."""
+
+
+class Outcome(NamedTuple):
+    """What one entry did.
+
+    replies: one per command, in order: a reply class of `tq.verbs` or an error.
+    writes: (table, key, record) in order. payloads: seq -> payload of tasks submitted by this entry, so that a
+        delivery in the same entry need not read the store.
+    ended: heads that reached an end in this entry, with their final state; for those who wait, and for metrics.
+    changed: every head this entry touched, ended ones too, in order of seq.
+    """
+
+    replies: list[Reply | TqError]
+    writes: list[tuple[Table, bytes, Record]]
+    effects: list[Effect]
+    payloads: dict[int, bytes]
+    ended: list[Head]
+    changed: list[Head]

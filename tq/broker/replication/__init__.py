@@ -1,0 +1,1 @@
+"""Ordering entries and keeping them."""

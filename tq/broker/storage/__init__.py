@@ -1,0 +1,1 @@
+"""Ordered keys on disk, and their twin in memory."""

@@ -1,0 +1,91 @@
+"""The port under the engine: ordered byte keys in named tables, written in atomic batches.
+
+Rules of the port, kept by every driver and checked by `tests/conformance`:
+- `write` is atomic over all tables and visible to the next read; it is *not* durable until `sync` returns.
+- Batches become durable in the order they were written: after a crash the store holds a prefix of them.
+- `write`, `sync` and `checkpoint` are called from one thread (the disk thread); reads from any.
+- Damage raises StoreDamaged naming the place; it is never "not found". A failed write or sync raises OSError,
+  after which the driver refuses everything: the process is expected to stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from typing import NamedTuple, Protocol
+
+
+class Table(Enum):
+    """The tables and what is in them; `keys.py` says how keys are made."""
+
+    META = "meta"
+    """applied index, sequence, clock of the machine; format version"""
+    LIVE = "live"
+    """seq -> head of a task that has not ended"""
+    ENDED = "ended"
+    """task id -> record of a task that has"""
+    PAYLOAD = "payload"
+    """seq -> payload bytes"""
+    EXTRA = "extra"
+    """seq -> metadata and other things only delivery and views need"""
+    RESULT = "result"
+    """seq -> result bytes"""
+    ATTEMPT = "attempt"
+    """seq, number -> one attempt that ended"""
+    INDEX = "index"
+    """state class, kind, seq -> task id: what lists are read from"""
+    KIND = "kind"
+    """kind number -> (queue, task type)"""
+    SESSION = "session"
+    """session id -> what a worker said of itself"""
+    UNIQUE = "unique"
+    """unique key -> task id, until"""
+    QUEUE = "queue"
+    """queue name -> pause"""
+    METER = "meter"
+    """minute -> counts of that minute"""
+
+
+class Write(NamedTuple):
+    """One change. value None deletes the key."""
+
+    table: Table
+    key: bytes
+    value: bytes | None
+
+
+class Store(Protocol):
+    def get(self, table: Table, key: bytes) -> bytes | None: ...
+
+    def get_many(self, table: Table, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Values in the order of keys."""
+        ...
+
+    def scan(
+        self, table: Table, start: bytes = b"", stop: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Pairs with start <= key < stop, ascending, or descending with reverse. stop None = to the end.
+
+        What is written while a scan is open may or may not be seen; lazily read, so take what you need and drop it.
+        """
+        ...
+
+    def write(self, batch: Sequence[Write | tuple[Table, bytes, bytes | None]]) -> None:
+        """Apply all of the batch or nothing; within it the last change of a key counts."""
+        ...
+
+    def sync(self) -> None:
+        """Return once everything written before is on the disk."""
+        ...
+
+    def checkpoint(self, directory: str) -> None:
+        """Make a consistent copy, openable as a store of its own, in a directory that does not exist yet."""
+        ...
+
+    def size_bytes(self) -> int:
+        """About how much disk the store takes."""
+        ...
+
+    def close(self) -> None:
+        """Sync and let go. Calling it twice is allowed."""
+        ...

@@ -1,0 +1,1 @@
+"""The wire as a function: bytes in, verbs out, and back; no sockets here."""
