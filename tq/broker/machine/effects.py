@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from tq.broker.storage.store import Table
+from tq.broker.tables import Table
 from tq.errors import TqError
 from tq.verbs import Reply
 

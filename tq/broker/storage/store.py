@@ -11,39 +11,9 @@ Rules of the port, kept by every driver and checked by `tests/conformance`:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from enum import Enum
 from typing import NamedTuple, Protocol
 
-
-class Table(Enum):
-    """The tables and what is in them; `keys.py` says how keys are made."""
-
-    META = "meta"
-    """applied index, sequence, clock of the machine; format version"""
-    LIVE = "live"
-    """seq -> head of a task that has not ended"""
-    ENDED = "ended"
-    """task id -> record of a task that has"""
-    PAYLOAD = "payload"
-    """seq -> payload bytes"""
-    EXTRA = "extra"
-    """seq -> metadata and other things only delivery and views need"""
-    RESULT = "result"
-    """seq -> result bytes"""
-    ATTEMPT = "attempt"
-    """seq, number -> one attempt that ended"""
-    INDEX = "index"
-    """state class, kind, seq -> task id: what lists are read from"""
-    KIND = "kind"
-    """kind number -> (queue, task type)"""
-    SESSION = "session"
-    """session id -> what a worker said of itself"""
-    UNIQUE = "unique"
-    """unique key -> task id, until"""
-    QUEUE = "queue"
-    """queue name -> pause"""
-    METER = "meter"
-    """minute -> counts of that minute"""
+from tq.broker.tables import Table
 
 
 class Write(NamedTuple):
