@@ -35,4 +35,4 @@ class Table(Enum):
     METER = "meter"
     """minute -> counts of that minute"""
     COUNT = "count"
-    """state class, kind -> how many ended tasks"""
+    """kind -> how many of its tasks have ended, by state"""

@@ -13,7 +13,7 @@ from tq.errors import TqError
 from tq.verbs import Reply
 
 if TYPE_CHECKING:
-    from tq.broker.machine.state import Head
+    from tq.broker.machine.heads import Head
 
 
 class Lease(NamedTuple):
@@ -42,14 +42,15 @@ class Outcome(NamedTuple):
     """What one entry did.
 
     replies: one per command, in order: a reply class of `tq.verbs` or an error.
-    writes: (table, key, record) in order. payloads: seq -> payload of tasks submitted by this entry, so that a
+    writes: (table, key, record) in order; keys are values (seq, id, name or a tuple of them), which
+        `storage/keys` turns into bytes. payloads: seq -> payload of tasks submitted by this entry, so that a
         delivery in the same entry need not read the store.
     ended: heads that reached an end in this entry, with their final state; for those who wait, and for metrics.
     changed: every head this entry touched, ended ones too, in order of seq.
     """
 
     replies: list[Reply | TqError]
-    writes: list[tuple[Table, bytes, Record]]
+    writes: list[tuple[Table, object, Record]]
     effects: list[Effect]
     payloads: dict[int, bytes]
     ended: list[Head]

@@ -1,0 +1,59 @@
+"""May it run now, and if not, why: one sentence for every live task."""
+
+from __future__ import annotations
+
+from tq.broker.machine.heads import Head
+from tq.broker.machine.state import State
+from tq.ids import to_text
+from tq.task import BLOCKED, PENDING, RETRYING, SCHEDULED
+
+SHOWN_MAX = 3
+"""Dependencies named in a reason; the rest are counted."""
+
+
+def why_waiting(state: State, head: Head) -> str:
+    if head.state == PENDING:
+        return _why_pending(state, head)
+    if head.state == SCHEDULED:
+        return f"scheduled: not before {_seconds(head.due_ms - state.clock_ms)} from now"
+    if head.state == RETRYING:
+        failures = head.counters.errors + head.counters.timeouts
+        return (
+            f"failed {failures} of {head.terms.max_retries + 1} times; next attempt in"
+            f" {_seconds(head.due_ms - state.clock_ms)}"
+        )
+    if head.state == BLOCKED:
+        return _why_blocked(state, head)
+    hold = head.hold
+    assert hold is not None, f"task {head.task_id.hex()} is running without a lease"
+    return f"running on worker {hold.worker_id}, attempt {head.attempts}"
+
+
+def _why_pending(state: State, head: Head) -> str:
+    kind = head.terms.kind
+    pause = state.pauses.get(kind.queue)
+    if pause is not None:
+        return f"queue {kind.queue!r} is paused" + (f": {pause.reason}" if pause.reason else "")
+    sessions = [session for group in kind.groups for session in group.sessions.values()]
+    if not sessions:
+        return f"no connected worker serves type {kind.task_type!r} on queue {kind.queue!r}"
+    slots = sum(session.capacity for session in sessions)
+    if not slots:
+        return f"every worker that serves type {kind.task_type!r} is draining"
+    held = sum(len(session.held) for session in sessions)
+    return (
+        f"waiting for a free slot: {len(sessions)} worker(s) with {slots} slot(s) serve it, {held} in use;"
+        f" {kind.counts[PENDING]} task(s) of this type are pending"
+    )
+
+
+def _why_blocked(state: State, head: Head) -> str:
+    assert head.extras is not None, "a blocked task has extras"
+    missing = [dependency for dependency in head.extras.dependencies if dependency in state.heads]
+    shown = ", ".join(to_text(dependency) for dependency in missing[:SHOWN_MAX])
+    rest = f" and {len(missing) - SHOWN_MAX} more" if len(missing) > SHOWN_MAX else ""
+    return f"waiting for {shown}{rest} to complete"
+
+
+def _seconds(ms: int) -> str:
+    return f"{max(ms, 0) / 1000:.1f} s"

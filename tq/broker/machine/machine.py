@@ -1,0 +1,142 @@
+"""The machine: a table from command to handler, applied entry by entry.
+
+Applying the same entries to an empty machine gives the same state, the same writes and the same replies on every
+node, whatever the hash seed and the wall clock. `DESIGN.md` beside this file tells the mechanisms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tq.broker.machine.attend import change_capacity, claim_tasks, close_session, open_session
+from tq.broker.machine.checkout import checkout
+from tq.broker.machine.commands import (
+    CancelTask,
+    ChangeCapacity,
+    ClaimTasks,
+    CloseSession,
+    Command,
+    ExtendLeases,
+    ForgetTasks,
+    OpenSession,
+    RetryTask,
+    SetPause,
+    SettleTasks,
+    SubmitTasks,
+    Tick,
+)
+from tq.broker.machine.control import cancel_task, forget_tasks, retry_task, set_pause
+from tq.broker.machine.effects import Outcome
+from tq.broker.machine.ending import MINUTE_MS
+from tq.broker.machine.gate import why_waiting
+from tq.broker.machine.heads import Head
+from tq.broker.machine.invariants import check
+from tq.broker.machine.restore import digest, restore_row, restored
+from tq.broker.machine.settle import extend_leases, settle_tasks
+from tq.broker.machine.state import CLASS_OF_STATE, Archive, State
+from tq.broker.machine.submit import submit_tasks
+from tq.broker.machine.tick import tick
+from tq.broker.tables import Table
+from tq.errors import TqError
+from tq.task import COMPLETED
+from tq.verbs import Reply
+
+_HANDLERS: dict[type[Command], Callable[[State, Any], Reply | TqError]] = {
+    SubmitTasks: submit_tasks,
+    OpenSession: open_session,
+    CloseSession: close_session,
+    ChangeCapacity: change_capacity,
+    ClaimTasks: claim_tasks,
+    SettleTasks: settle_tasks,
+    ExtendLeases: extend_leases,
+    CancelTask: cancel_task,
+    RetryTask: retry_task,
+    ForgetTasks: forget_tasks,
+    SetPause: set_pause,
+    Tick: tick,
+}
+
+MACHINE_KEY = "machine"
+"""The META row that holds index, clock and sequence."""
+
+
+class Machine:
+    """Owned by whoever applies; others may read what it publishes, between entries and on the same thread."""
+
+    def __init__(self, archive: Archive) -> None:
+        self.state = State(archive)
+
+    def apply(self, index: int, now_ms: int, commands: Sequence[Command]) -> Outcome:
+        """Apply one entry and return what it did. Never raises for what a command says.
+
+        index: the entry's place in the log, above the one before. now_ms: the leader's wall clock at proposal.
+        An AssertionError is a broken invariant: the process must stop, for its state can no longer be trusted.
+        """
+        state = self.state
+        assert index > state.index, f"entry {index} applied after {state.index}"
+        state.begin(index, now_ms)
+        replies = [_HANDLERS[type(command)](state, command) for command in commands]
+        checkout(state)
+        changed = list(state.touched.values())
+        _emit(state, changed)
+        return Outcome(replies, state.writes, state.effects, state.payloads, state.ended, changed)
+
+    def next_due_ms(self) -> int | None:
+        """When a Tick next has something to do, by the entries' clock; None when nothing waits for time."""
+        waits, deadlines = self.state.waits.next_ms(), self.state.deadlines.next_ms()
+        if waits is None or deadlines is None:
+            return deadlines if waits is None else waits
+        return min(waits, deadlines)
+
+    def why_waiting(self, head: Head) -> str:
+        """In words, why a live task is not running (or where it is)."""
+        return why_waiting(self.state, head)
+
+    def restore(self, table: Table, key: object, record: object) -> None:
+        """Take back one row of META, KIND, QUEUE, UNIQUE, METER, COUNT, SESSION or LIVE, in that order of tables.
+
+        key and record are as the machine wrote them, lists in place of tuples allowed.
+        """
+        restore_row(self.state, table, key, record)
+
+    def restored(self) -> None:
+        """All rows are back: rebuild what is derived from them."""
+        restored(self.state)
+
+    def digest(self) -> str:
+        """A hash of the whole state; equal on nodes that applied the same entries."""
+        return digest(self.state)
+
+    def check(self) -> None:
+        """Assert every invariant. Costs a walk over the whole state: for tests."""
+        check(self.state)
+
+
+def _emit(state: State, changed: list[Head]) -> None:
+    """Turn what was touched into writes, the last state of each head only."""
+    write = state.writes.append
+    for head in changed:
+        end = head.state >= COMPLETED
+        filed = CLASS_OF_STATE[head.state]
+        if filed != head.filed:
+            kind = head.terms.kind.number
+            if head.filed:
+                write((Table.INDEX, (head.filed, kind, head.seq), None))
+            if not end:
+                write((Table.INDEX, (filed, kind, head.seq), head.task_id))
+        if end:
+            if head.filed:
+                write((Table.LIVE, head.seq, None))
+        else:
+            write((Table.LIVE, head.seq, head.record()))
+        head.filed = filed
+    for task_id, record in state.ended_records.items():
+        write((Table.ENDED, task_id, record))
+        write((Table.INDEX, (CLASS_OF_STATE[record.state], record.kind, record.seq), task_id))
+    for number, counted in state.counted.items():
+        write((Table.COUNT, number, tuple(counted.counts[COMPLETED:])))
+    minute = state.clock_ms // MINUTE_MS
+    if state.ended and minute in state.meter:
+        write((Table.METER, minute, state.meter[minute]))
+    write((Table.META, MACHINE_KEY, (state.index, state.clock_ms, state.sequence)))
