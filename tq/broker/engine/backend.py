@@ -1,0 +1,402 @@
+"""The native backend: verbs in, commands through the log and the machine, answers out.
+
+One owner per piece of state: the machine belongs to `applier`, connections and beats to `roster`, open claims to
+`deliveries`, waits to `waiters`. This file is the table from verb to what is done about it.
+"""
+
+from __future__ import annotations
+
+from asyncio import AbstractEventLoop, TimerHandle
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from tq.broker.backend import Answer, Capabilities, Peer
+from tq.broker.engine.applier import Applier
+from tq.broker.engine.deliveries import Deliveries
+from tq.broker.engine.entry_clock import EntryClock
+from tq.broker.engine.proposer import Proposer
+from tq.broker.engine.purges import Purges
+from tq.broker.engine.reader import Reader
+from tq.broker.engine.reads import Reads
+from tq.broker.engine.roster import Roster
+from tq.broker.engine.statistics import stats_of, workers_of
+from tq.broker.engine.timekeeper import Timekeeper
+from tq.broker.engine.waiters import Waiters
+from tq.broker.machine.commands import (
+    CancelTask,
+    ChangeCapacity,
+    ClaimTasks,
+    CloseSession,
+    ExtendLeases,
+    OpenSession,
+    RetryTask,
+    SetPause,
+    SettleTasks,
+    SubmitTasks,
+    Tick,
+)
+from tq.broker.machine.effects import Outcome
+from tq.broker.replication.log import ReplicatedLog
+from tq.broker.storage.disk import DiskThread
+from tq.broker.storage.store import Store
+from tq.clock import Clock
+from tq.errors import LeaseLost, TqError
+from tq.task import IN_PROGRESS, PENDING, Cause
+from tq.verbs import (
+    Backup,
+    Cancel,
+    Claim,
+    Cluster,
+    Deregister,
+    Done,
+    Extend,
+    GetCluster,
+    GetHealth,
+    GetStats,
+    GetTask,
+    Health,
+    Heartbeat,
+    ListTasks,
+    ListWorkers,
+    Member,
+    PauseQueue,
+    Ping,
+    Purge,
+    Register,
+    Registered,
+    Reply,
+    Request,
+    ResumeQueue,
+    Retry,
+    SetCapacity,
+    Settle,
+    Submit,
+    Watch,
+)
+
+SWEEP_SECONDS = 0.25
+RETIRE_SECONDS = 60.0
+SYNC_SECONDS = 5.0
+"""The store is synced at least so often while anything is applied."""
+
+
+class EngineSettings(NamedTuple):
+    """grace_ms: how long a disconnected worker keeps its leases. Retentions: 0 = for ever.
+
+    wal_sync_interval_ms: the longest an entry waits for company. durability: `strict` or `relaxed`, to be shown.
+    """
+
+    grace_ms: int = 5_000
+    retention_ms: int = 7 * 24 * 3600 * 1000
+    dead_letter_retention_ms: int = 30 * 24 * 3600 * 1000
+    wal_sync_interval_ms: int = 0
+    durability: str = "strict"
+    node_id: str = "node1"
+
+
+class NativeBackend:
+    """A `Backend` on the broker's own machine, store and log."""
+
+    def __init__(
+        self,
+        store: Store,
+        log: ReplicatedLog,
+        disk: DiskThread,
+        clock: Clock,
+        loop: AbstractEventLoop,
+        settings: EngineSettings,
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
+        """on_fatal: told of what the process must not survive: a failed write, a broken invariant, damage."""
+        self._store = store
+        self._log = log
+        self._disk = disk
+        self._loop = loop
+        self._settings = settings
+        self._clock = clock
+        self._applier = Applier(store, disk, on_synced=log.release, on_fatal=on_fatal)
+        self._state = self._applier.machine.state
+        self._entry_clock = EntryClock(clock)
+        self._proposer = Proposer(
+            loop,
+            log,
+            stamp=self._now_ms,
+            apply=self._applier.apply,
+            act=self._act,
+            on_fatal=on_fatal,
+            wait_ms=settings.wal_sync_interval_ms,
+        )
+        self._roster = Roster(clock, grace_ms=settings.grace_ms, close=self._close_lost)
+        self._deliveries = Deliveries(loop, store, self._roster, withdraw=self._withdraw)
+        self._waiters = Waiters()
+        reads = Reads(disk)
+        self._reader = Reader(loop, store, reads, self._applier.machine, self._waiters, self._roster)
+        self._timekeeper = Timekeeper(
+            loop, next_due_ms=self._applier.machine.next_due_ms, now_ms=self._now_ms, tick=self._tick
+        )
+        self._purges = Purges(
+            store,
+            reads,
+            self._state,
+            self._proposer,
+            now_ms=self._now_ms,
+            retention_ms=settings.retention_ms,
+            dead_letter_retention_ms=settings.dead_letter_retention_ms,
+        )
+        self._chores: list[TimerHandle] = []
+        self._is_stopped = False
+        self._handlers: dict[type[Request], Callable[[Peer, Any, Answer], None]] = {
+            Submit: self._submit,
+            Settle: self._settle,
+            GetTask: self._get_task,
+            Watch: self._reader.watch,
+            Cancel: self._cancel,
+            Retry: self._retry,
+            ListTasks: self._list,
+            Purge: self._purge,
+            PauseQueue: self._pause,
+            ResumeQueue: self._resume,
+            GetStats: self._stats,
+            ListWorkers: self._workers,
+            GetCluster: self._cluster,
+            GetHealth: self._health,
+            Backup: self._backup,
+            Register: self._register,
+            Heartbeat: self._heartbeat,
+            SetCapacity: self._set_capacity,
+            Claim: self._claim,
+            Extend: self._extend,
+            Deregister: self._deregister,
+            Ping: self._ping,
+        }
+
+    # ------------------------------------------------------------ the port
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities()
+
+    @property
+    def depth(self) -> int:
+        return self._state.waiting + self._proposer.tasks_under_way
+
+    async def start(self) -> None:
+        """Recover: rebuild from the store, replay what the log holds beyond it, expect the workers back.
+
+        Raises StoreDamaged when store and log do not fit together.
+        """
+        applied = self._applier.recover()
+        await self._log.start(applied, self._proposer.committed)
+        self._applier.go_live()
+        self._entry_clock = EntryClock(self._clock, self._state.clock_ms)
+        for session_id in self._state.sessions:
+            self._roster.expect(session_id)
+        self._timekeeper.look()
+        self._every(SWEEP_SECONDS, self._roster.sweep)
+        self._every(RETIRE_SECONDS, self._purges.retire)
+        self._every(SYNC_SECONDS, self._applier.sync)
+
+    def handle(self, peer: Peer, request: Request, answer: Answer) -> None:
+        self._handlers[type(request)](peer, request, answer)
+
+    def disconnected(self, peer: Peer) -> None:
+        session_id = self._roster.session_of(peer)
+        if session_id is not None:
+            self._deliveries.end_claim(session_id)
+        self._roster.release(peer)
+        self._waiters.release(peer)
+
+    async def stop(self) -> None:
+        if self._is_stopped:
+            return
+        self._is_stopped = True
+        self._timekeeper.stop()
+        for chore in self._chores:
+            chore.cancel()
+        await self._proposer.drain()
+        await self._log.close()
+
+    # ------------------------------------------------------------ tasks
+
+    def _submit(self, peer: Peer, request: Submit, answer: Answer) -> None:
+        tasks = request.tasks
+        size = 0
+        for spec in tasks:
+            size += len(spec[2])
+        self._proposer.add(SubmitTasks(tasks), answer, tasks=len(tasks), size=size)
+
+    def _get_task(self, peer: Peer, request: GetTask, answer: Answer) -> None:
+        self._reader.get(request, answer)
+
+    def _list(self, peer: Peer, request: ListTasks, answer: Answer) -> None:
+        self._reader.page(request, answer)
+
+    def _cancel(self, peer: Peer, request: Cancel, answer: Answer) -> None:
+        self._proposer.add(CancelTask(request.task_id, request.force), answer)
+
+    def _retry(self, peer: Peer, request: Retry, answer: Answer) -> None:
+        self._proposer.add(RetryTask(request.task_id, request.max_retries), answer)
+
+    def _purge(self, peer: Peer, request: Purge, answer: Answer) -> None:
+        self._purges.purge(request, answer)
+
+    def _pause(self, peer: Peer, request: PauseQueue, answer: Answer) -> None:
+        self._proposer.add(SetPause(request.queue, True, request.reason), answer)
+
+    def _resume(self, peer: Peer, request: ResumeQueue, answer: Answer) -> None:
+        self._proposer.add(SetPause(request.queue, False, ""), answer)
+
+    # ------------------------------------------------------------ workers
+
+    def _register(self, peer: Peer, request: Register, answer: Answer) -> None:
+        def registered(reply: Reply | TqError) -> None:
+            if isinstance(reply, Registered):
+                self._roster.attach(request.session_id, peer, request.heartbeat_ms)
+                reply = reply._replace(grace_ms=self._settings.grace_ms)
+            answer(reply)
+
+        command = OpenSession(
+            request.session_id,
+            request.worker_id,
+            request.queues,
+            request.task_types,
+            request.capacity,
+            request.holds,
+            request.host,
+            request.pid,
+            request.version,
+        )
+        self._proposer.add(command, registered)
+
+    def _heartbeat(self, peer: Peer, request: Heartbeat, answer: Answer) -> None:
+        answer(Done() if self._roster.beat(peer, request) else _not_registered())
+
+    def _settle(self, peer: Peer, request: Settle, answer: Answer) -> None:
+        session_id = self._roster.session_of(peer)
+        if session_id is None:
+            answer(_not_registered())
+            return
+        self._proposer.add(SettleTasks(session_id, request.items), answer, tasks=len(request.items))
+
+    def _extend(self, peer: Peer, request: Extend, answer: Answer) -> None:
+        session_id = self._roster.session_of(peer)
+        if session_id is None:
+            answer(_not_registered())
+            return
+        self._proposer.add(ExtendLeases(session_id, request.items), answer)
+
+    def _set_capacity(self, peer: Peer, request: SetCapacity, answer: Answer) -> None:
+        session_id = self._roster.session_of(peer)
+        if session_id is None:
+            answer(_not_registered())
+            return
+        self._proposer.add(ChangeCapacity(session_id, request.capacity), answer)
+
+    def _claim(self, peer: Peer, request: Claim, answer: Answer) -> None:
+        session_id = self._roster.session_of(peer)
+        if session_id is None:
+            answer(_not_registered())
+            return
+        self._deliveries.open_claim(session_id, answer, request.wait_ms)
+
+        def credited(reply: Reply | TqError) -> None:
+            # A lease of this very entry is handed out after the replies; only then is an empty answer due.
+            if isinstance(reply, TqError) or not request.wait_ms:
+                self._loop.call_soon(self._deliveries.end_claim, session_id)
+
+        self._proposer.add(ClaimTasks(session_id, request.limit), credited)
+
+    def _deregister(self, peer: Peer, request: Deregister, answer: Answer) -> None:
+        session_id = self._roster.session_of(peer)
+        if session_id is None:
+            answer(_not_registered())
+            return
+        self._deliveries.end_claim(session_id)
+        self._close(session_id, Cause.RELEASED, answer)
+
+    def _close_lost(self, session_id: bytes) -> None:
+        self._close(session_id, Cause.LEASE_LOST, _ignore)
+
+    def _close(self, session_id: bytes, cause: Cause, answer: Answer) -> None:
+        def closed(reply: Reply | TqError) -> None:
+            if not isinstance(reply, TqError):
+                self._roster.forget(session_id)
+            answer(reply)
+
+        self._proposer.add(CloseSession(session_id, int(cause)), closed)
+
+    def _withdraw(self, session_id: bytes) -> None:
+        self._proposer.add(ClaimTasks(session_id, 0), _ignore)
+
+    # ------------------------------------------------------------ questions
+
+    def _stats(self, peer: Peer, request: GetStats, answer: Answer) -> None:
+        answer(
+            stats_of(
+                self._state,
+                now_ms=self._now_ms(),
+                worker_count=self._roster.connected_count(),
+                durability=self._settings.durability,
+            )
+        )
+
+    def _workers(self, peer: Peer, request: ListWorkers, answer: Answer) -> None:
+        answer(workers_of(self._state, self._roster))
+
+    def _cluster(self, peer: Peer, request: GetCluster, answer: Answer) -> None:
+        index = self._state.index
+        node_id = self._settings.node_id
+        member = Member(node_id, "", "standalone", 0, self._log.last_index, index, is_self=True)
+        answer(Cluster((member,), node_id))
+
+    def _health(self, peer: Peer, request: GetHealth, answer: Answer) -> None:
+        answer(
+            Health(
+                status="healthy" if not self._is_stopped else "degraded",
+                is_leader=self._log.is_leader,
+                leader=self._settings.node_id,
+                connected_workers=self._roster.connected_count(),
+                pending_tasks=self._state.totals[PENDING],
+                durability=self._settings.durability,
+            )
+        )
+
+    def _backup(self, peer: Peer, request: Backup, answer: Answer) -> None:
+        self._reader.backup(request.directory, answer)
+
+    def _ping(self, peer: Peer, request: Ping, answer: Answer) -> None:
+        answer(Done())
+
+    # ------------------------------------------------------------ inside
+
+    def _act(self, outcome: Outcome) -> None:
+        if outcome.effects:
+            self._deliveries.act(outcome)
+        if outcome.ended and self._waiters.any():
+            self._reader.tell(outcome)
+        self._timekeeper.look()
+
+    def _now_ms(self) -> int:
+        return self._entry_clock.now_ms(may_jump=not self._state.totals[IN_PROGRESS])
+
+    def _tick(self, done: Callable[[], None]) -> None:
+        self._proposer.add(Tick(), lambda _: done())
+
+    def _every(self, seconds: float, chore: Callable[[], None]) -> None:
+        slot = len(self._chores)
+
+        def run() -> None:
+            self._chores[slot] = self._loop.call_later(seconds, run)
+            chore()
+
+        self._chores.append(self._loop.call_later(seconds, run))
+
+
+def _not_registered() -> LeaseLost:
+    return LeaseLost(
+        "this connection has not registered as a worker, or its session was closed; register again"
+    )
+
+
+def _ignore(reply: Reply | TqError) -> None:
+    """Nobody waits for this answer."""

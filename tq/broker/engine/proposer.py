@@ -1,0 +1,141 @@
+"""Group commit: while one entry commits, all that arrives gathers into the next.
+
+One entry is in flight at any time; it holds as many commands as arrived while the one before it was on its way
+to the disk. Under load entries grow by themselves and the cost of an fsync is shared; without load a command waits
+for nobody.
+"""
+
+from __future__ import annotations
+
+from asyncio import AbstractEventLoop, Future
+from collections import deque
+from collections.abc import Callable
+
+from tq.broker.backend import Answer
+from tq.broker.engine.entries import pack_entry, unpack_entry
+from tq.broker.machine.commands import Command
+from tq.broker.machine.effects import Outcome
+from tq.broker.replication.log import ReplicatedLog
+from tq.errors import BrokerUnavailable, OutcomeUnknown, TqError
+
+ENTRY_TASKS_MAX = 2_000
+"""Tasks an entry gathers before the next one begins: bounds how long applying it holds the loop. A single larger
+submit makes an entry of its own."""
+ENTRY_BYTES_MAX = 16 * 1024 * 1024
+"""The same in payload bytes, so that a few large submits do not become one huge write."""
+
+Apply = Callable[[int, int, list[Command]], Outcome]
+
+
+class Proposer:
+    """Turns commands into entries and outcomes into answers."""
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        log: ReplicatedLog,
+        *,
+        stamp: Callable[[], int],
+        apply: Apply,
+        act: Callable[[Outcome], None],
+        on_fatal: Callable[[BaseException], None],
+        wait_ms: int,
+    ) -> None:
+        """apply: applies an entry and queues its writes. act: performs the outcome's effects, after the answers.
+
+        wait_ms: the longest an entry waits for company when the log is idle; 0 = not at all.
+        """
+        self._loop = loop
+        self._log = log
+        self._stamp = stamp
+        self._apply = apply
+        self._act = act
+        self._on_fatal = on_fatal
+        self._wait_ms = wait_ms
+        self._waiting: deque[tuple[Command, Answer, int, int]] = deque()
+        self._in_flight: tuple[bytes, int, list[Command], list[Answer]] | None = None
+        self._is_due = False
+        self._idle: Future[None] | None = None
+        self._is_stopped = False
+        self.tasks_under_way = 0
+
+    def add(self, command: Command, answer: Answer, *, tasks: int = 1, size: int = 0) -> None:
+        """Put a command into the next entry; answer gets the machine's reply, or an error.
+
+        tasks: how many tasks it touches, about; size: payload bytes it carries.
+        """
+        if self._is_stopped:
+            answer(
+                BrokerUnavailable(
+                    "the broker is stopping; try another node or try again", retry_after_ms=1_000
+                )
+            )
+            return
+        self._waiting.append((command, answer, tasks, size))
+        self.tasks_under_way += tasks
+        if self._in_flight is None and not self._is_due:
+            self._is_due = True
+            if self._wait_ms:
+                self._loop.call_later(self._wait_ms / 1000, self._propose)
+            else:
+                self._loop.call_soon(self._propose)
+
+    def _propose(self) -> None:
+        self._is_due = False
+        if self._in_flight is not None or not self._waiting:
+            return
+        commands: list[Command] = []
+        answers: list[Answer] = []
+        room, bytes_left = ENTRY_TASKS_MAX, ENTRY_BYTES_MAX
+        waiting = self._waiting
+        while waiting and (not commands or (waiting[0][2] <= room and waiting[0][3] <= bytes_left)):
+            command, answer, tasks, size = waiting.popleft()
+            commands.append(command)
+            answers.append(answer)
+            room -= tasks
+            bytes_left -= size
+            self.tasks_under_way -= tasks
+        now_ms = self._stamp()
+        data = pack_entry(now_ms, commands)
+        self._in_flight = (data, now_ms, commands, answers)
+        self._log.propose(data).add_done_callback(self._ended)
+
+    def committed(self, index: int, data: bytes) -> None:
+        """The log's on_commit: apply, answer, act. Entries of this process are not decoded again."""
+        in_flight = self._in_flight
+        try:
+            if in_flight is not None and in_flight[0] is data:
+                _, now_ms, commands, answers = in_flight
+                outcome = self._apply(index, now_ms, commands)
+                for answer, reply in zip(answers, outcome.replies, strict=True):
+                    answer(reply)
+            else:
+                outcome = self._apply(index, *unpack_entry(data))
+            self._act(outcome)
+        except Exception as error:  # noqa: BLE001  a machine that cannot apply must not go on
+            self._on_fatal(error)
+
+    def _ended(self, future: Future[int]) -> None:
+        assert self._in_flight is not None, "an entry ended that was not in flight"
+        answers = self._in_flight[3]
+        self._in_flight = None
+        error = future.exception() if not future.cancelled() else OutcomeUnknown()
+        if error is not None:
+            refusal = (
+                error
+                if isinstance(error, TqError)
+                else OutcomeUnknown(f"the entry's fate is unknown: {error}")
+            )
+            for answer in answers:
+                answer(refusal)
+        if self._waiting:
+            self._propose()
+        elif self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    async def drain(self) -> None:
+        """Take no more commands and return once those taken are answered."""
+        self._is_stopped = True
+        if self._in_flight is not None or self._waiting:
+            self._idle = self._loop.create_future()
+            await self._idle
