@@ -1,37 +1,76 @@
 """An entry, applied: through the machine, into one write batch, and from time to time synced and trimmed.
 
-The write batch goes to the disk thread, which also writes the log, one job after the other. So by the time an
-entry has committed, the batch of the one before it has been written, and the machine's look at ended tasks and
-the delivery's look at payloads see everything up to there.
+The write batch goes to the disk thread. Until it has arrived in the store, the outcome stands in for it: the
+machine's look at ended tasks and the delivery's look at payloads ask what is under way first, then the store.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
-from tq.broker.engine.entries import pack_writes, unpack_ended, unpack_row
+from tq.broker.engine.entries import pack_writes, unpack_ended, unpack_metadata, unpack_row
 from tq.broker.machine.commands import Command
 from tq.broker.machine.effects import Outcome
 from tq.broker.machine.heads import EndedRecord
 from tq.broker.machine.machine import Machine
 from tq.broker.machine.restore import RESTORE_ORDER
+from tq.broker.storage import keys
 from tq.broker.storage.disk import DiskThread
 from tq.broker.storage.store import Store
 from tq.broker.tables import Table
+from tq.errors import StoreDamaged
 
 SYNC_ENTRIES = 5_000
 """Entries applied before the store is synced and the log behind it may be trimmed."""
 
 
-class StoredArchive:
-    """Ended tasks, read from the store."""
+class Written:
+    """The store as it will be when every batch under way has been written."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._under_way: deque[Outcome] = deque()
+
+    def begin(self, outcome: Outcome) -> None:
+        self._under_way.append(outcome)
+
+    def end(self) -> None:
+        """The oldest batch under way has been written."""
+        self._under_way.popleft()
 
     def get(self, task_id: bytes) -> EndedRecord | None:
+        """An ended task: the machine's archive."""
+        for outcome in reversed(self._under_way):
+            if task_id in outcome.archived:
+                return outcome.archived[task_id]
         value = self._store.get(Table.ENDED, task_id)
         return None if value is None else unpack_ended(value)
+
+    def payloads(self, seqs: list[int]) -> dict[int, bytes]:
+        """seq -> payload of live tasks."""
+        found: dict[int, bytes] = {}
+        missing: list[int] = []
+        for seq in seqs:
+            for outcome in self._under_way:
+                if seq in outcome.payloads:
+                    found[seq] = outcome.payloads[seq]
+                    break
+            else:
+                missing.append(seq)
+        if missing:
+            values = self._store.get_many(Table.PAYLOAD, [keys.seq_key(seq) for seq in missing])
+            for seq, value in zip(missing, values, strict=True):
+                if value is None:
+                    raise StoreDamaged(f"the payload of task number {seq} is gone; run `tq-admin verify`")
+                found[seq] = value
+        return found
+
+    def metadata(self, seq: int) -> dict[str, str]:
+        for outcome in self._under_way:
+            if seq in outcome.metadata:
+                return outcome.metadata[seq]
+        return unpack_metadata(self._store.get(Table.EXTRA, keys.seq_key(seq)))
 
 
 class Applier:
@@ -44,7 +83,8 @@ class Applier:
         on_fatal: Callable[[BaseException], None],
     ) -> None:
         """on_synced: told the index up to which the store is durable."""
-        self.machine = Machine(StoredArchive(store))
+        self.written = Written(store)
+        self.machine = Machine(self.written)
         self._store = store
         self._disk = disk
         self._on_synced = on_synced
@@ -70,10 +110,17 @@ class Applier:
             # While the log is replayed entries follow each other faster than the disk thread turns.
             self._store.write(batch)
             return outcome
-        self._disk.run(lambda: self._store.write(batch))
+        self.written.begin(outcome)
+        self._disk.call(lambda: self._store.write(batch), self._ended)
         if index - self._synced >= SYNC_ENTRIES:
             self.sync()
         return outcome
+
+    def _ended(self, result: None | Exception) -> None:
+        if isinstance(result, Exception):
+            self._on_fatal(result)
+            return
+        self.written.end()
 
     def go_live(self) -> None:
         """The log is replayed; from here on batches are written on the disk thread."""

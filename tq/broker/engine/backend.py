@@ -127,7 +127,7 @@ class NativeBackend:
             wait_ms=settings.wal_sync_interval_ms,
         )
         self._roster = Roster(clock, grace_ms=settings.grace_ms, close=self._close_lost)
-        self._deliveries = Deliveries(loop, store, self._roster, withdraw=self._withdraw)
+        self._deliveries = Deliveries(loop, self._applier.written, self._roster, withdraw=self._withdraw)
         self._waiters = Waiters()
         reads = Reads(disk)
         self._reader = Reader(loop, store, reads, self._applier.machine, self._waiters, self._roster)

@@ -6,13 +6,10 @@ from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Callable
 
 from tq.broker.backend import Answer
-from tq.broker.engine.entries import unpack_metadata
+from tq.broker.engine.applier import Written
 from tq.broker.engine.roster import Roster
 from tq.broker.machine.effects import Lease, Outcome
 from tq.broker.machine.heads import Head
-from tq.broker.storage import keys
-from tq.broker.storage.store import Store
-from tq.broker.tables import Table
 from tq.verbs import Abort, Claimed, Deliver, Delivery
 
 
@@ -20,14 +17,14 @@ class Deliveries:
     def __init__(
         self,
         loop: AbstractEventLoop,
-        store: Store,
+        written: Written,
         roster: Roster,
         *,
         withdraw: Callable[[bytes], None],
     ) -> None:
         """withdraw: propose that the unspent credit of this session's claim be taken back."""
         self._loop = loop
-        self._store = store
+        self._written = written
         self._roster = roster
         self._withdraw = withdraw
         self._claims: dict[bytes, tuple[Answer, TimerHandle | None]] = {}
@@ -37,7 +34,7 @@ class Deliveries:
         aborts: dict[bytes, list[tuple[bytes, int, str]]] = {}
         for effect in outcome.effects:
             if isinstance(effect, Lease):
-                self._hand_out(effect, outcome.payloads)
+                self._hand_out(effect)
             else:
                 aborts.setdefault(effect.session_id, []).append((effect.task_id, effect.token, effect.reason))
         for session_id, items in aborts.items():
@@ -64,29 +61,29 @@ class Deliveries:
         answer(Claimed(tasks))
         return True
 
-    def _hand_out(self, lease: Lease, fresh: dict[int, bytes]) -> None:
+    def _hand_out(self, lease: Lease) -> None:
         session_id = lease.session_id
         if session_id not in self._claims and not self._roster.is_connected(session_id):
             # It lists what it holds when it comes back, and what never arrived is leased to it again then.
             return
-        tasks = self._deliveries(lease.heads, fresh)
+        tasks = self._deliveries(lease.heads)
         if not self.end_claim(session_id, *tasks):
             self._roster.push(session_id, Deliver(tuple(tasks)))
 
-    def _deliveries(self, heads: tuple[Head, ...], fresh: dict[int, bytes]) -> list[Delivery]:
-        stored = self._payloads([head.seq for head in heads if head.seq not in fresh])
+    def _deliveries(self, heads: tuple[Head, ...]) -> list[Delivery]:
+        payloads = self._written.payloads([head.seq for head in heads])
         made: list[Delivery] = []
         for head in heads:
             seq, terms, hold = head.seq, head.terms, head.hold
             assert hold is not None, "a leased task has a hold"
-            payload = fresh[seq] if seq in fresh else stored[seq]
-            metadata = self._metadata(seq) if head.extras is not None and head.extras.has_metadata else {}
+            extras = head.extras
+            metadata = self._written.metadata(seq) if extras is not None and extras.has_metadata else {}
             made.append(
                 Delivery(
                     head.task_id,
                     hold.token,
                     terms.kind.task_type,
-                    payload,
+                    payloads[seq],
                     head.attempts,
                     terms.timeout_ms,
                     terms.kind.queue,
@@ -97,11 +94,3 @@ class Deliveries:
                 )
             )
         return made
-
-    def _payloads(self, seqs: list[int]) -> dict[int, bytes]:
-        values = self._store.get_many(Table.PAYLOAD, [keys.seq_key(seq) for seq in seqs]) if seqs else []
-        # An empty payload has a row too: a row that is not there was lost, and the store reports that as damage.
-        return {seq: value or b"" for seq, value in zip(seqs, values, strict=True)}
-
-    def _metadata(self, seq: int) -> dict[str, str]:
-        return unpack_metadata(self._store.get(Table.EXTRA, keys.seq_key(seq)))

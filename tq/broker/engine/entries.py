@@ -162,8 +162,8 @@ def unpack_metadata(value: bytes | None) -> dict[str, str]:
 
 def _unpack(value: bytes) -> Any:
     try:
-        return msgpack.unpackb(value, use_list=True, max_buffer_size=len(value), strict_map_key=True)
-    except (ValueError, msgpack.UnpackException) as error:
+        return msgpack.unpackb(value, use_list=True, strict_map_key=True)
+    except (ValueError, msgpack.exceptions.UnpackException) as error:
         raise StoreDamaged(
             f"a record of {len(value)} bytes cannot be read: {error}; run `tq-admin verify`"
         ) from error

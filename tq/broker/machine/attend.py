@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tq.broker.machine.commands import ChangeCapacity, ClaimTasks, CloseSession, OpenSession
-from tq.broker.machine.effects import Lease
 from tq.broker.machine.heads import Head
+from tq.broker.machine.kinds import Kind
 from tq.broker.machine.sessions import Group, Session
 from tq.broker.machine.settle import conclude
 from tq.broker.machine.state import State
@@ -21,30 +21,16 @@ def open_session(state: State, command: OpenSession) -> Registered:
     the worker lists and the session does not hold is lost to it: it is told to stop.
     """
     session = _session_of(state, command)
-    lost = tuple(
-        (task_id, token) for task_id, token in command.holds if not _holds(state, session, task_id, token)
-    )
-    listed = dict(command.holds)
-    held: dict[bytes, int] = {}
-    missed: list[Head] = []
-    for task_id, token in session.held.items():
-        if _holds(state, session, task_id, token):
-            held[task_id] = token
-            if listed.get(task_id) != token:
-                missed.append(state.heads[task_id])
-    session.held = held
+    held, listed = session.held, frozenset(command.holds)
+    lost = tuple((task_id, token) for task_id, token in command.holds if held.get(task_id) != token)
+    missed = [task_id for task_id, token in held.items() if (task_id, token) not in listed]
+    if missed:
+        state.missed[session.session_id] = missed
+    session.zombies = {}
     session.credit = 0
     session.mark()
-    state.write(Table.SESSION, session.session_id, session.record())
-    if missed:
-        state.effects.append(Lease(session.session_id, tuple(missed)))
+    state.changed_sessions[session.session_id] = session
     return Registered(lost, 0)
-
-
-def _holds(state: State, session: Session, task_id: bytes, token: int) -> bool:
-    head = state.heads.get(task_id)
-    hold = head.hold if head is not None else None
-    return hold is not None and hold.token == token and hold.session_id == session.session_id
 
 
 def _session_of(state: State, command: OpenSession) -> Session:
@@ -53,13 +39,13 @@ def _session_of(state: State, command: OpenSession) -> Session:
     session = state.sessions.get(command.session_id)
     if session is None:
         session = state.sessions[command.session_id] = Session(command.session_id, group)
+        group.join(session, group.free_place())
     elif session.group is not group:
         _leave(state, session)
-        session.group = group
-    group.sessions[command.session_id] = session
+        group.join(session, group.free_place())
+    session.resize(command.capacity)
     session.worker_id = command.worker_id
     session.queues, session.task_types = queues, task_types
-    session.capacity = command.capacity
     session.host, session.pid, session.version = command.host, command.pid, command.version
     return session
 
@@ -69,41 +55,44 @@ def group_of(state: State, queues: tuple[str, ...], task_types: tuple[str, ...])
     key = (frozenset(queues), frozenset(task_types))
     group = state.groups.get(key)
     if group is None:
-        group = state.groups[key] = Group(*key)
-        for kind in state.kinds.values():
-            if group.serves(kind):
-                kind.groups.append(group)
-                if kind.mask and not kind.paused:
-                    group.ready[kind.number] = kind
+        group = state.groups[key] = Group(queues, task_types, state.woken)
+        for kind in _kinds_of(state, group):
+            kind.groups.append(group)
+            if kind.mask and not kind.paused:
+                group.show(kind, kind.rank())
     return group
+
+
+def _kinds_of(state: State, group: Group) -> list[Kind]:
+    """The kinds a group serves, looked for on the shorter side: its own pairs or all kinds there are."""
+    queues, task_types = group.key
+    if len(queues) * len(task_types) > len(state.kinds):
+        return [kind for kind in state.kinds.values() if group.serves(kind)]
+    pairs = [(queue, task_type) for queue in queues for task_type in task_types]
+    return [state.kinds[pair] for pair in pairs if pair in state.kinds]
 
 
 def _leave(state: State, session: Session) -> None:
     group = session.group
-    del group.sessions[session.session_id]
-    group.free.pop(session.session_id, None)
-    if not group.sessions:
+    group.leave(session)
+    if not group.members:
         del state.groups[group.queues, group.task_types]
-        for kind in state.kinds.values():
-            if group in kind.groups:
-                kind.groups.remove(group)
+        for kind in _kinds_of(state, group):
+            kind.groups.remove(group)
 
 
 def close_session(state: State, command: CloseSession) -> Done:
-    """End a session; what it holds goes back, latest first so that each finds its old place at the front."""
-    session = state.sessions.pop(command.session_id, None)
+    """End a session; what it holds goes back to where it stood."""
+    session = state.sessions.get(command.session_id)
     if session is None:
         return Done()
-    _leave(state, session)
-    state.write(Table.SESSION, session.session_id, None)
-    held = [
-        state.heads[task_id]
-        for task_id, token in session.held.items()
-        if _holds(state, session, task_id, token)
-    ]
     text = _RELEASED if command.cause == Cause.RELEASED else f"worker {session.worker_id} fell silent"
-    for head in sorted(held, key=_order, reverse=True):
+    for head in sorted((state.heads[task_id] for task_id in session.held), key=_order):
         conclude(state, head, state.release(head), cause=command.cause, error=text)
+    del state.sessions[command.session_id]
+    _leave(state, session)
+    state.changed_sessions.pop(command.session_id, None)
+    state.write(Table.SESSION, session.session_id, None)
     return Done()
 
 
@@ -118,9 +107,9 @@ def change_capacity(state: State, command: ChangeCapacity) -> Done | LeaseLost:
     session = state.sessions.get(command.session_id)
     if session is None:
         return LeaseLost(NO_SESSION)
-    session.capacity = command.capacity
+    session.resize(command.capacity)
     session.mark()
-    state.write(Table.SESSION, session.session_id, session.record())
+    state.changed_sessions[session.session_id] = session
     return Done()
 
 
@@ -130,6 +119,7 @@ def claim_tasks(state: State, command: ClaimTasks) -> Done | LeaseLost:
         return LeaseLost(NO_SESSION)
     session.credit = command.credit
     session.mark()
+    state.changed_sessions[session.session_id] = session
     return Done()
 
 

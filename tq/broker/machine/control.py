@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from tq.broker.machine.commands import CancelTask, ForgetTasks, RetryTask, SetPause
-from tq.broker.machine.effects import Revoke
 from tq.broker.machine.ending import end_attempt, end_task
 from tq.broker.machine.heads import EndedRecord, Head, extras_of
-from tq.broker.machine.state import CLASS_OF_STATE, Pause, State
-from tq.broker.machine.submit import depend
+from tq.broker.machine.state import CLASS_OF_STATE, Pause, State, UniqueHold
+from tq.broker.machine.submit import hang, why_never
 from tq.broker.tables import Table
 from tq.errors import InvalidStatus, TaskNotFound, TqError
 from tq.ids import to_text
 from tq.task import (
+    ATTEMPTS_SHOWN_MAX,
     BLOCKED,
     CANCELLED,
     DEAD_LETTER,
@@ -33,11 +33,10 @@ def cancel_task(state: State, command: CancelTask) -> TaskRef | TqError:
         return TaskRef(command.task_id, CANCELLED)
     if not command.force:
         return InvalidStatus(f"task {to_text(command.task_id)} is running; cancel it with force to stop it")
-    hold = state.release(head)
+    hold = state.revoke(head, "cancelled")
     text = "cancelled while it ran"
     end_attempt(state, head, hold, cause=Cause.CANCELLED, error=text)
     end_task(state, head, CANCELLED, reason=text, hold=hold)
-    state.effects.append(Revoke(hold.session_id, head.task_id, hold.token, "cancelled"))
     return TaskRef(command.task_id, CANCELLED)
 
 
@@ -74,12 +73,14 @@ def _revive(state: State, task_id: bytes, record: EndedRecord, max_retries: int)
     extras = extras_of(record.extras)
     head = Head(task_id, record.seq, terms, PENDING, record.created_ms, extras)
     if extras is not None:
-        failed = depend(state, head, extras)
-        if failed:
-            _undepend(state, head)
-            return InvalidStatus(f"task {to_text(task_id)} cannot run: {failed}; retry that one first")
-        # Asked for again by hand, it neither waits for its old schedule nor expires, and its key is free.
-        extras.expires_at_ms, extras.schedule_at_ms, extras.unique_key = 0, 0, ""
+        never = why_never(state, head, extras)
+        if never:
+            return InvalidStatus(f"task {to_text(task_id)} cannot run: {never}; retry that one first")
+        hang(state, head, extras)
+        # Asked for again by hand, it neither waits for its old schedule nor expires.
+        extras.expires_at_ms, extras.schedule_at_ms = 0, 0
+        if extras.unique_key and not _takes_key(state, task_id, extras.unique_key):
+            extras.unique_key = ""
         if extras.missing:
             head.state = BLOCKED
     head.order = state.next_sequence()
@@ -93,12 +94,16 @@ def _revive(state: State, task_id: bytes, record: EndedRecord, max_retries: int)
     return TaskRef(task_id, head.state)
 
 
-def _undepend(state: State, head: Head) -> None:
-    for task_id, dependents in list(state.dependents.items()):
-        if head in dependents:
-            dependents.remove(head)
-            if not dependents:
-                del state.dependents[task_id]
+def _takes_key(state: State, task_id: bytes, key: str) -> bool:
+    """Whether a task that comes back has its unique key: it still does, or the key is free and it takes it."""
+    held = state.unique.get(key)
+    if held is not None and held.task_id == task_id:
+        return True
+    if held is not None and (held.task_id in state.heads or held.until_ms > state.clock_ms):
+        return False
+    state.unique[key] = UniqueHold(task_id, 0)
+    state.write(Table.UNIQUE, key, state.unique[key])
+    return True
 
 
 def _unfile(state: State, task_id: bytes, record: EndedRecord) -> None:
@@ -118,12 +123,16 @@ def forget_tasks(state: State, command: ForgetTasks) -> Purged:
     purged = 0
     for task_id in command.task_ids:
         record = state.find_ended(task_id)
-        if record is None or task_id in state.heads:
+        if record is None:
             continue
         _unfile(state, task_id, record)
+        key = record.extras[2] if record.extras is not None else ""
+        if key and key in state.unique and state.unique[key].task_id == task_id:
+            del state.unique[key]
+            state.write(Table.UNIQUE, key, None)
         for table in (Table.PAYLOAD, Table.RESULT, Table.EXTRA):
             state.write(table, record.seq, None)
-        for number in range(1, record.attempts + 1):
+        for number in range(max(1, record.attempts - ATTEMPTS_SHOWN_MAX + 1), record.attempts + 1):
             state.write(Table.ATTEMPT, (record.seq, number), None)
         purged += 1
     return Purged(purged, False)

@@ -13,7 +13,7 @@ from tq.errors import TqError
 from tq.verbs import Reply
 
 if TYPE_CHECKING:
-    from tq.broker.machine.heads import Head
+    from tq.broker.machine.heads import EndedRecord, Head
 
 
 class Lease(NamedTuple):
@@ -43,8 +43,9 @@ class Outcome(NamedTuple):
 
     replies: one per command, in order: a reply class of `tq.verbs` or an error.
     writes: (table, key, record) in order; keys are values (seq, id, name or a tuple of them), which
-        `storage/keys` turns into bytes. payloads: seq -> payload of tasks submitted by this entry, so that a
-        delivery in the same entry need not read the store.
+        `storage/keys` turns into bytes. payloads, metadata: by seq, of tasks submitted by this entry, and
+        archived: what the archive must answer for an id from now on: until the writes have reached the store,
+        these stand in for it.
     ended: heads that reached an end in this entry, with their final state; for those who wait, and for metrics.
     changed: every head this entry touched, ended ones too, in order of seq.
     """
@@ -53,5 +54,7 @@ class Outcome(NamedTuple):
     writes: list[tuple[Table, object, Record]]
     effects: list[Effect]
     payloads: dict[int, bytes]
+    metadata: dict[int, dict[str, str]]
+    archived: dict[bytes, EndedRecord | None]
     ended: list[Head]
     changed: list[Head]

@@ -34,22 +34,22 @@ def _why_pending(state: State, head: Head) -> str:
     pause = state.pauses.get(kind.queue)
     if pause is not None:
         return f"queue {kind.queue!r} is paused" + (f": {pause.reason}" if pause.reason else "")
-    sessions = [session for group in kind.groups for session in group.sessions.values()]
-    if not sessions:
+    workers = sum(len(group.members) for group in kind.groups)
+    if not workers:
         return f"no connected worker serves type {kind.task_type!r} on queue {kind.queue!r}"
-    slots = sum(session.capacity for session in sessions)
+    slots = sum(group.slots for group in kind.groups)
     if not slots:
         return f"every worker that serves type {kind.task_type!r} is draining"
-    held = sum(len(session.held) for session in sessions)
     return (
-        f"waiting for a free slot: {len(sessions)} worker(s) with {slots} slot(s) serve it, {held} in use;"
+        f"waiting for a free slot: {workers} worker(s) with {slots} slot(s) serve it, all in use;"
         f" {kind.counts[PENDING]} task(s) of this type are pending"
     )
 
 
 def _why_blocked(state: State, head: Head) -> str:
     assert head.extras is not None, "a blocked task has extras"
-    missing = [dependency for dependency in head.extras.dependencies if dependency in state.heads]
+    dependencies = dict.fromkeys(head.extras.dependencies)
+    missing = [one for one in dependencies if head.task_id in state.dependents.get(one, ())]
     shown = ", ".join(to_text(dependency) for dependency in missing[:SHOWN_MAX])
     rest = f" and {len(missing) - SHOWN_MAX} more" if len(missing) > SHOWN_MAX else ""
     return f"waiting for {shown}{rest} to complete"

@@ -10,22 +10,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from tq.retry import DEFAULT_RETRY, RetryPolicy
-from tq.task import IN_PROGRESS, NO_COUNTERS, Counters
+from tq.task import IN_PROGRESS, NO_COUNTERS, PRIORITY_HIGH_MIN, PRIORITY_NORMAL_MIN, Counters
 
 if TYPE_CHECKING:
     from tq.broker.machine.kinds import Kind
 
 
 class Terms:
-    """What a task was submitted under; shared by all that were submitted alike. Never changed."""
+    """What a task was submitted under; shared by all that were submitted alike. Never changed.
 
-    __slots__ = ("kind", "max_retries", "priority", "retry", "timeout_ms")
+    tier: 0, 1 or 2 for a low, normal or high priority.
+    """
+
+    __slots__ = ("kind", "max_retries", "priority", "retry", "tier", "timeout_ms")
 
     def __init__(
         self, kind: Kind, priority: int, timeout_ms: int, max_retries: int, retry: RetryPolicy | None
     ) -> None:
         self.kind = kind
         self.priority = priority
+        self.tier = (priority >= PRIORITY_NORMAL_MIN) + (priority >= PRIORITY_HIGH_MIN)
         self.timeout_ms = timeout_ms
         self.max_retries = max_retries
         self.retry = retry
@@ -124,6 +128,10 @@ class Head:
         self.extras = extras
         self.hold: Hold | None = None
         self.filed = 0
+
+    def __lt__(self, other: Head) -> bool:
+        """Two heads meet in a heap only if one is of a task that was brought back: same seq, and the old one is dead."""
+        return False
 
     def record(self) -> tuple[object, ...]:
         """The row it is restored from; `restore.head_of` reads it back."""

@@ -30,7 +30,7 @@ from tq.broker.machine.control import cancel_task, forget_tasks, retry_task, set
 from tq.broker.machine.effects import Outcome
 from tq.broker.machine.ending import MINUTE_MS
 from tq.broker.machine.gate import why_waiting
-from tq.broker.machine.heads import Head
+from tq.broker.machine.heads import EndedRecord, Head
 from tq.broker.machine.invariants import check
 from tq.broker.machine.restore import digest, restore_row, restored
 from tq.broker.machine.settle import extend_leases, settle_tasks
@@ -80,7 +80,18 @@ class Machine:
         checkout(state)
         changed = list(state.touched.values())
         _emit(state, changed)
-        return Outcome(replies, state.writes, state.effects, state.payloads, state.ended, changed)
+        archived: dict[bytes, EndedRecord | None] = dict.fromkeys(state.forgotten)
+        archived.update(state.ended_records)
+        return Outcome(
+            replies,
+            state.writes,
+            state.effects,
+            state.payloads,
+            state.metadata,
+            archived,
+            state.ended,
+            changed,
+        )
 
     def next_due_ms(self) -> int | None:
         """When a Tick next has something to do, by the entries' clock; None when nothing waits for time."""
@@ -114,8 +125,10 @@ class Machine:
 
 
 def _emit(state: State, changed: list[Head]) -> None:
-    """Turn what was touched into writes, the last state of each head only."""
+    """Turn what was touched into writes, the last state of each head and session only."""
     write = state.writes.append
+    for session_id, session in state.changed_sessions.items():
+        write((Table.SESSION, session_id, session.record()))
     for head in changed:
         end = head.state >= COMPLETED
         filed = CLASS_OF_STATE[head.state]

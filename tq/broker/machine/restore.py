@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
 
@@ -9,10 +10,11 @@ from tq.broker.machine.attend import group_of
 from tq.broker.machine.heads import Head, Hold, extras_of
 from tq.broker.machine.sessions import Session
 from tq.broker.machine.state import CLASS_OF_STATE, Minute, Pause, State, UniqueHold
+from tq.broker.machine.submit import hang
 from tq.broker.machine.timers import DUE, EXPIRY, UNIQUE, Wait
 from tq.broker.tables import Table
 from tq.retry import RetryPolicy
-from tq.task import BLOCKED, COMPLETED, IN_PROGRESS, PENDING, RETRYING, SCHEDULED, Counters
+from tq.task import BLOCKED, COMPLETED, PENDING, RETRYING, SCHEDULED, Counters
 
 RESTORE_ORDER = (
     Table.META,
@@ -37,7 +39,7 @@ def restore_row(state: State, table: Table, key: Any, record: Any) -> None:
     elif table is Table.QUEUE:
         state.pauses[key] = Pause(*record)
         for kind in state.kinds.values():
-            kind.paused = kind.queue in state.pauses
+            kind.paused = kind.paused or kind.queue == key
     elif table is Table.UNIQUE:
         state.unique[key] = UniqueHold(*record)
     elif table is Table.METER:
@@ -80,10 +82,12 @@ def _restore_counts(state: State, number: int, record: Any) -> None:
 
 
 def _restore_session(state: State, session_id: bytes, record: Any) -> None:
-    worker_id, queues, task_types, capacity, host, pid, version = record[:7]
+    worker_id, queues, task_types, capacity, host, pid, version, place, credit, zombies = record[:10]
     group = group_of(state, tuple(queues), tuple(task_types))
-    session = state.sessions[session_id] = group.sessions[session_id] = Session(session_id, group)
-    session.worker_id, session.capacity = worker_id, capacity
+    session = state.sessions[session_id] = Session(session_id, group)
+    session.worker_id, session.capacity, session.credit = worker_id, capacity, credit
+    session.zombies = dict.fromkeys((task_id, token) for task_id, token in zombies)
+    group.join(session, place)
     session.queues, session.task_types = tuple(queues), tuple(task_types)
     session.host, session.pid, session.version = host, pid, version
 
@@ -102,16 +106,12 @@ def restored(state: State) -> None:
         if extras.expires_at_ms and not head.attempts:
             waits.append((extras.expires_at_ms, head.seq, EXPIRY, head))
         if head.state == BLOCKED:
-            for dependency in dict.fromkeys(extras.dependencies):
-                if dependency in state.heads:
-                    extras.missing += 1
-                    state.dependents.setdefault(dependency, []).append(head)
+            hang(state, head, extras)
     # Rows come in order of seq, which is nearly the order of readiness: sorting them is close to one pass.
     pending.sort(key=_order)
     for head in pending:
-        priority = head.terms.priority
-        head.terms.kind.append(head, priority)
-        state.tiers[(priority >= 100) + (priority >= 200)] += 1
+        head.terms.kind.append(head, head.terms.priority)
+        state.tiers[head.terms.tier] += 1
     for key, held in state.unique.items():
         if held.task_id not in state.heads:
             waits.append((held.until_ms, 0, UNIQUE, key))
@@ -126,19 +126,23 @@ def _order(head: Head) -> int:
 
 def digest(state: State) -> str:
     """Over everything that decides what later commands do; derived indexes are left out."""
-    parts = (
-        (state.index, state.clock_ms, state.sequence),
-        [(kind.number, kind.queue, kind.task_type, kind.counts) for kind in state.kinds.values()],
-        [head.record() for head in sorted(state.heads.values(), key=_seq)],
-        [
-            (session.session_id, session.record(), session.credit, sorted(_real_holds(state, session)))
-            for session in sorted(state.sessions.values(), key=_session_id)
-        ],
-        sorted(state.unique.items()),
-        sorted(state.pauses.items()),
-        sorted(state.meter.items()),
-    )
-    return blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+    found = blake2b(digest_size=16)
+    for part in _parts(state):
+        found.update(repr(part).encode())
+    return found.hexdigest()
+
+
+def _parts(state: State) -> Iterator[object]:
+    yield state.index, state.clock_ms, state.sequence
+    for kind in state.kinds.values():
+        yield kind.number, kind.queue, kind.task_type, kind.counts
+    for head in sorted(state.heads.values(), key=_seq):
+        yield head.record()
+    for session in sorted(state.sessions.values(), key=_session_id):
+        yield session.session_id, session.record()
+    yield sorted(state.unique.items())
+    yield sorted(state.pauses.items())
+    yield sorted(state.meter.items())
 
 
 def _seq(head: Head) -> int:
@@ -147,13 +151,3 @@ def _seq(head: Head) -> int:
 
 def _session_id(session: Session) -> bytes:
     return session.session_id
-
-
-def _real_holds(state: State, session: Session) -> list[tuple[bytes, int]]:
-    """What it holds a lease on; a slot kept by a task that was taken from it is not restored after a restart."""
-    found = []
-    for task_id, token in session.held.items():
-        head = state.heads.get(task_id)
-        if head is not None and head.state == IN_PROGRESS and head.hold and head.hold.token == token:
-            found.append((task_id, token))
-    return found

@@ -30,20 +30,17 @@ def settle_tasks(state: State, command: SettleTasks) -> Settled:
     if session is None:
         return Settled(bytes([SETTLED_LEASE_LOST]) * len(command.items))
     codes = bytearray()
-    held = session.held
+    held, heads = session.held, state.heads
     for item in command.items:
-        if held.get(item[0]) != item[1]:
-            codes.append(SETTLED_LEASE_LOST)
+        if held.get(item[0]) == item[1]:
+            _settle(state, heads[item[0]], item)
+            codes.append(SETTLED_OK)
             continue
-        # The slot is free from here on, whoever the task belongs to by now.
-        del held[item[0]]
-        head = state.heads.get(item[0])
-        hold = head.hold if head is not None else None
-        if head is None or hold is None or hold.token != item[1]:
-            codes.append(SETTLED_LEASE_LOST)
-            continue
-        _settle(state, head, item)
-        codes.append(SETTLED_OK)
+        codes.append(SETTLED_LEASE_LOST)
+        if (item[0], item[1]) in session.zombies:
+            # The task was taken from it before; now its slot is free, too.
+            del session.zombies[item[0], item[1]]
+            state.changed_sessions[session.session_id] = session
     session.mark()
     return Settled(bytes(codes))
 
@@ -77,6 +74,9 @@ def conclude(state: State, head: Head, hold: Hold, *, cause: int, error: str, de
     elif cause == CANCEL:
         end_task(state, head, CANCELLED, reason=first_line(error) or "cancelled by its handler", hold=hold)
     elif cause in (RELEASED, SNOOZED):
+        if cause == SNOOZED and delay < 0:
+            # At once would be a loop between broker and worker as fast as both can turn.
+            delay = delay_ms(head.terms.retry_policy, head.counters.snoozes, head.task_id)
         if delay > 0:
             state.wait_until(head, SCHEDULED, state.clock_ms + delay)
         else:
@@ -128,7 +128,7 @@ def extend_leases(state: State, command: ExtendLeases) -> Settled:
         if head is None or hold is None or hold.token != token or hold.session_id != command.session_id:
             codes.append(SETTLED_LEASE_LOST)
             continue
-        state.release(head)
+        state.deadlines.remove(head, hold.deadline_ms)
         head.hold = hold._replace(deadline_ms=state.clock_ms + ms)
         state.deadlines.add(head, head.hold.deadline_ms)
         state.touched[head.seq] = head

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from tq.broker.machine.effects import Effect, Record
+from tq.broker.machine.effects import Effect, Record, Revoke
 from tq.broker.machine.heads import EndedRecord, Head, Hold, Terms
 from tq.broker.machine.kinds import Kind
 from tq.broker.machine.sessions import Group, Session
@@ -33,6 +33,8 @@ from tq.task import (
 
 TERMS_MAX = 10_000
 """Distinct terms remembered for sharing; past it the memory of them is dropped, the terms in use live on."""
+KINDS_MAX = 100_000
+"""Distinct (queue, task type) pairs: each is kept for good, so names made from data must not fill the memory."""
 METER_MINUTES = 61
 """Whole minutes kept for the counts of the last hour, and the current one."""
 
@@ -91,7 +93,10 @@ class State:
         self.groups: dict[tuple[frozenset[str], frozenset[str]], Group] = {}
         self.unique: dict[str, UniqueHold] = {}
         self.pauses: dict[str, Pause] = {}
-        self.dependents: dict[bytes, list[Head]] = {}
+        # task id -> the blocked tasks that wait for it, by their own ids.
+        self.dependents: dict[bytes, dict[bytes, Head]] = {}
+        # Groups that may have become able to lease since the last checkout.
+        self.woken: list[Group] = []
         self.waits = Waits()
         self.deadlines = Deadlines()
         self.meter: dict[int, Minute] = {}
@@ -109,11 +114,14 @@ class State:
         self.writes: list[tuple[Table, object, Record]] = []
         self.effects: list[Effect] = []
         self.payloads: dict[int, bytes] = {}
+        self.metadata: dict[int, dict[str, str]] = {}
         self.touched: dict[int, Head] = {}
         self.ended: list[Head] = []
         self.ended_records: dict[bytes, EndedRecord] = {}
         self.forgotten: dict[bytes, None] = {}
         self.counted: dict[int, Kind] = {}
+        self.changed_sessions: dict[bytes, Session] = {}
+        self.missed: dict[bytes, list[bytes]] = {}
 
     def next_sequence(self) -> int:
         self.sequence += 1
@@ -133,6 +141,7 @@ class State:
         return kind
 
     def add_kind(self, number: int, queue: str, task_type: str) -> Kind:
+        """The kind under the number it was given before or is given now."""
         kind = Kind(number, queue, task_type)
         kind.paused = queue in self.pauses
         kind.groups = [group for group in self.groups.values() if group.serves(kind)]
@@ -161,9 +170,8 @@ class State:
         self.totals[state] += 1
         self.touched[head.seq] = head
         if state == PENDING:
-            priority = terms.priority
-            self.tiers[(priority >= 100) + (priority >= 200)] += 1
-            terms.kind.append(head, priority)
+            self.tiers[terms.tier] += 1
+            terms.kind.append(head, terms.priority)
 
     def move(self, head: Head, state: int) -> None:
         """Change a head's state; the queues of ready tasks are the caller's business."""
@@ -175,8 +183,7 @@ class State:
         counts[state] += 1
         totals[state] += 1
         if old == PENDING or state == PENDING:
-            priority = head.terms.priority
-            self.tiers[(priority >= 100) + (priority >= 200)] += 1 if state == PENDING else -1
+            self.tiers[head.terms.tier] += 1 if state == PENDING else -1
         head.state = state
         head.updated_ms = self.clock_ms
         self.touched[head.seq] = head
@@ -195,11 +202,21 @@ class State:
         self.waits.add(due_ms, head.seq, 0, head)
 
     def release(self, head: Head) -> Hold:
-        """Take the lease off a running task."""
+        """Take the lease off a running task; what becomes of the task is the caller's business."""
         hold = head.hold
         assert hold is not None, f"task {head.task_id.hex()} is running without a lease"
         head.hold = None
         self.deadlines.remove(head, hold.deadline_ms)
+        del self.sessions[hold.session_id].held[head.task_id]
+        return hold
+
+    def revoke(self, head: Head, reason: str) -> Hold:
+        """Take the lease off a task whose worker does not know yet: its slot stays taken until it settles."""
+        hold = self.release(head)
+        session = self.sessions[hold.session_id]
+        session.zombies[head.task_id, hold.token] = None
+        self.changed_sessions[hold.session_id] = session
+        self.effects.append(Revoke(hold.session_id, head.task_id, hold.token, reason))
         return hold
 
     def find_ended(self, task_id: bytes) -> EndedRecord | None:

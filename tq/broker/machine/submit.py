@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tq.broker.machine.commands import SubmitTasks
-from tq.broker.machine.ending import end_task, unmet
+from tq.broker.machine.ending import end_task, expired_reason, unmet
 from tq.broker.machine.heads import Extras, Head
-from tq.broker.machine.state import State, UniqueHold
+from tq.broker.machine.state import KINDS_MAX, State, UniqueHold
 from tq.broker.machine.timers import DUE, EXPIRY
 from tq.broker.tables import Table
 from tq.errors import BadRequest
@@ -16,36 +16,63 @@ from tq.verbs import Existing, Submitted
 
 def submit_tasks(state: State, command: SubmitTasks) -> Submitted | BadRequest:
     tasks = command.tasks
-    refusal = _refusal(state, tasks)
+    refusal = _refuse_dependencies(state, tasks) or _refuse_kinds(state, tasks)
     if refusal is not None:
         return refusal
     states = bytearray()
     existing: list[Existing] = []
+    aliases: dict[bytes, bytes] = {}
     for position, spec in enumerate(tasks):
         found = _existing(state, spec, position)
-        if found is None:
-            states.append(_add(state, spec))
-        else:
+        if found is not None:
             existing.append(found[0])
             states.append(found[1])
+            # Its unique key stands for another task: what depends on it in this batch depends on that one.
+            if found[0].task_id != spec.task_id:
+                aliases[spec.task_id] = found[0].task_id
+            continue
+        if aliases and spec.dependencies:
+            spec = spec._replace(dependencies=tuple(aliases.get(one, one) for one in spec.dependencies))
+        states.append(_add(state, spec))
     return Submitted(state.clock_ms, bytes(states), tuple(existing))
 
 
-def _refusal(state: State, tasks: tuple[TaskSpec, ...]) -> BadRequest | None:
+def _refuse_dependencies(state: State, tasks: tuple[TaskSpec, ...]) -> BadRequest | None:
     """Why none of the batch can be taken: a dependency that does not exist and comes no earlier in it."""
     if not any(spec.dependencies for spec in tasks):
         return None
     earlier: dict[bytes, None] = {}
     for position, spec in enumerate(tasks):
-        for dependency in spec.dependencies:
-            if dependency in earlier or dependency in state.heads or state.find_ended(dependency):
-                continue
-            return BadRequest(
-                f"tasks[{position}].dependencies: no task {to_text(dependency)}; a dependency must exist or stand"
-                " earlier in the same batch"
-            )
+        # Sent again, it is the task that exists, even if what it depended on has been purged since.
+        if spec.dependencies and not _exists(state, spec.task_id):
+            for dependency in spec.dependencies:
+                if dependency not in earlier and not _exists(state, dependency):
+                    return BadRequest(
+                        f"tasks[{position}].dependencies: no task {to_text(dependency)}; a dependency must exist or"
+                        " stand earlier in the same batch"
+                    )
         earlier[spec.task_id] = None
     return None
+
+
+def _refuse_kinds(state: State, tasks: tuple[TaskSpec, ...]) -> BadRequest | None:
+    if len(state.kinds) + len(tasks) <= KINDS_MAX:
+        return None
+    fresh = {
+        (spec.queue, spec.task_type): None
+        for spec in tasks
+        if (spec.queue, spec.task_type) not in state.kinds
+    }
+    if len(state.kinds) + len(fresh) <= KINDS_MAX:
+        return None
+    return BadRequest(
+        f"tasks[].queue, tasks[].task_type: {len(state.kinds)} pairs of queue and task type are in use, and"
+        f" {KINDS_MAX} are the limit; put what varies into the payload"
+    )
+
+
+def _exists(state: State, task_id: bytes) -> bool:
+    return task_id in state.heads or state.find_ended(task_id) is not None
 
 
 def _existing(state: State, spec: TaskSpec, position: int) -> tuple[Existing, int] | None:
@@ -88,6 +115,7 @@ def _add(state: State, spec: TaskSpec) -> int:
     state.payloads[seq] = spec.payload
     state.writes.append((Table.PAYLOAD, seq, spec.payload))
     if spec.metadata:
+        state.metadata[seq] = spec.metadata
         state.writes.append((Table.EXTRA, seq, spec.metadata))
     return head.state
 
@@ -97,8 +125,9 @@ def _place_with_extras(state: State, head: Head, extras: Extras, spec: TaskSpec)
         until_ms = state.clock_ms + spec.unique_ttl_ms if spec.unique_ttl_ms else 0
         state.unique[extras.unique_key] = UniqueHold(head.task_id, until_ms)
         state.write(Table.UNIQUE, extras.unique_key, (head.task_id, until_ms))
-    failed = depend(state, head, extras)
-    if extras.missing:
+    never = why_never(state, head, extras)
+    hang(state, head, extras)
+    if extras.missing or never:
         head.state = BLOCKED
     elif extras.schedule_at_ms > state.clock_ms:
         head.state = SCHEDULED
@@ -106,8 +135,8 @@ def _place_with_extras(state: State, head: Head, extras: Extras, spec: TaskSpec)
     state.place(head)
     if head.state == SCHEDULED:
         state.waits.add(head.due_ms, head.seq, DUE, head)
-    if failed:
-        end_task(state, head, DEAD_LETTER, reason=failed)
+    if never:
+        end_task(state, head, DEAD_LETTER, reason=never)
     elif extras.expires_at_ms:
         if extras.expires_at_ms <= state.clock_ms:
             end_task(state, head, EXPIRED, reason=expired_reason())
@@ -115,20 +144,24 @@ def _place_with_extras(state: State, head: Head, extras: Extras, spec: TaskSpec)
             state.waits.add(extras.expires_at_ms, head.seq, EXPIRY, head)
 
 
-def depend(state: State, head: Head, extras: Extras) -> str:
-    """Hang the task on its dependencies that still live; the reason why it never can run, or empty."""
-    extras.missing = 0
-    for dependency in dict.fromkeys(extras.dependencies):
+def why_never(state: State, head: Head, extras: Extras) -> str:
+    """Why the task never can run: what it depends on has ended otherwise than completed. Empty when nothing has."""
+    for dependency in extras.dependencies:
         if dependency in state.heads:
-            extras.missing += 1
-            state.dependents.setdefault(dependency, []).append(head)
             continue
         record = state.find_ended(dependency)
-        # A dependency that was purged since had ended, and what it ended as was acted on then.
-        if record is not None and record.state != COMPLETED:
+        # A dependency that was purged since had ended, and what it ended as was acted on then. If its id was given
+        # to a new task, that one came later and is none of this task's business.
+        if record is not None and record.state != COMPLETED and record.seq < head.seq:
             return unmet(dependency, record.state)
     return ""
 
 
-def expired_reason() -> str:
-    return "it had not started when it expired"
+def hang(state: State, head: Head, extras: Extras) -> None:
+    """Hang the task on those of its dependencies that still live."""
+    extras.missing = 0
+    for dependency in dict.fromkeys(extras.dependencies):
+        found = state.heads.get(dependency)
+        if found is not None and found.seq < head.seq:
+            extras.missing += 1
+            state.dependents.setdefault(dependency, {})[head.task_id] = head

@@ -3,6 +3,9 @@
 Waits (schedules, retries, expiries, unique keys) are many, far away and rarely called off: a heap whose dead
 entries are recognised when they surface, and swept when they outnumber the rest. Leases are few, start and end all the
 time and hardly ever fall due: a wheel of one-second slots, from which an entry is removed exactly.
+
+What is due comes out in an order that follows from the entries themselves and not from the history of the heap or
+the slots: a tick stops after so many, and every node must stop at the same one.
 """
 
 from __future__ import annotations
@@ -17,27 +20,34 @@ if TYPE_CHECKING:
 
 DUE, EXPIRY, UNIQUE = 0, 1, 2
 Wait: TypeAlias = "tuple[int, int, int, Head | str]"
-"""(when_ms, seq of the task, DUE | EXPIRY | UNIQUE, the head or the unique key)"""
+"""(when_ms, seq of the task or 0 for a unique key, DUE | EXPIRY | UNIQUE, the head or the unique key)"""
 
 SLOT_MS = 1_000
 SWEEP_MIN = 10_000
+"""Fewer dead waits than this are not worth a sweep."""
+SECONDS_SPARE = 1_000
+"""Slots that came and went leave their second in the heap; so many before it is made anew."""
 
 
 class Waits:
     def __init__(self) -> None:
         self.heap: list[Wait] = []
-        self._sweep_at = SWEEP_MIN
+        self._dead = 0
 
     def add(self, when_ms: int, seq: int, what: int, subject: Head | str) -> None:
         heappush(self.heap, (when_ms, seq, what, subject))
-        if len(self.heap) > self._sweep_at:
-            self._sweep()
 
     def load(self, waits: list[Wait]) -> None:
         """Replace everything; a broker that starts with a million schedules does not push them one by one."""
         self.heap = waits
         heapify(self.heap)
-        self._sweep_at = max(SWEEP_MIN, 2 * len(waits))
+        self._dead = 0
+
+    def call_off(self) -> None:
+        """Some entry has just lost its meaning. Counting one that is gone already only sweeps a little early."""
+        self._dead += 1
+        if self._dead > SWEEP_MIN and 2 * self._dead > len(self.heap):
+            self.load([wait for wait in self.heap if is_live(wait)])
 
     def next_ms(self) -> int | None:
         """When the next live entry falls due."""
@@ -54,9 +64,6 @@ class Waits:
             if is_live(wait):
                 return wait
         return None
-
-    def _sweep(self) -> None:
-        self.load([wait for wait in self.heap if is_live(wait)])
 
 
 def is_live(wait: Wait) -> bool:
@@ -83,7 +90,12 @@ class Deadlines:
         if slot is None:
             slot = self._slots[second] = {}
             heappush(self._seconds, second)
+            if len(self._seconds) > 2 * len(self._slots) + SECONDS_SPARE:
+                self._seconds = sorted(self._slots)
         slot[head.task_id] = head
+
+    def __len__(self) -> int:
+        return sum(len(slot) for slot in self._slots.values())
 
     def remove(self, head: Head, deadline_ms: int) -> None:
         second = deadline_ms // SLOT_MS
@@ -99,10 +111,14 @@ class Deadlines:
         return (self._seconds[0] + 1) * SLOT_MS if self._seconds else None
 
     def due(self, now_ms: int, limit: int) -> list[Head]:
-        """Up to limit heads whose slot has passed by now_ms; they stay until removed."""
+        """Up to limit heads whose slot has passed by now_ms, by slot and seq; they stay until removed."""
         found: list[Head] = []
-        for second in sorted(s for s in self._slots if (s + 1) * SLOT_MS <= now_ms):
-            found.extend(self._slots[second].values())
+        for second in sorted(second for second in self._slots if (second + 1) * SLOT_MS <= now_ms):
+            found.extend(sorted(self._slots[second].values(), key=_seq))
             if len(found) >= limit:
                 break
         return found[:limit]
+
+
+def _seq(head: Head) -> int:
+    return head.seq
