@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from memory_log import MemoryLog
-
+from tests.engine.memory_log import MemoryLog
 from tq.broker.engine.backend import EngineSettings, NativeBackend
 from tq.broker.storage.disk import DiskThread
 from tq.broker.storage.memory import MemoryStore

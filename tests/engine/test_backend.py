@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from harness import Engine, FakePeer, spec, with_engine
-from memory_log import MemoryLog
 
+from tests.engine.harness import Engine, FakePeer, spec, with_engine
+from tests.engine.memory_log import MemoryLog
 from tq.broker.engine.backend import EngineSettings
 from tq.broker.storage.memory import MemoryStore
 from tq.clock import ManualClock

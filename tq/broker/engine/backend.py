@@ -129,7 +129,7 @@ class NativeBackend:
         self._roster = Roster(clock, grace_ms=settings.grace_ms, close=self._close_lost)
         self._deliveries = Deliveries(loop, self._applier.written, self._roster, withdraw=self._withdraw)
         self._waiters = Waiters()
-        reads = Reads(disk)
+        self._reads = reads = Reads(disk)
         self._reader = Reader(loop, store, reads, self._applier.machine, self._waiters, self._roster)
         self._timekeeper = Timekeeper(
             loop, next_due_ms=self._applier.machine.next_due_ms, now_ms=self._now_ms, tick=self._tick
@@ -214,6 +214,7 @@ class NativeBackend:
         for chore in self._chores:
             chore.cancel()
         await self._proposer.drain()
+        self._reads.close()
         await self._log.close()
 
     # ------------------------------------------------------------ tasks

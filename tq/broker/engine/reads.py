@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from tq.broker.storage.disk import DiskThread
+from tq.errors import BrokerUnavailable
 
 READS_MAX = 200
 """Reads in one batch: bounds how long a commit may wait behind them."""
@@ -22,9 +23,17 @@ class Reads:
         self._disk = disk
         self._waiting: list[tuple[Callable[[], Any], Callable[[Any], None]]] = []
         self._is_reading = False
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Answer every further read with BrokerUnavailable; those under way still get theirs."""
+        self._is_closed = True
 
     def call(self, job: Callable[[], Result], done: Callable[[Result | Exception], None]) -> None:
         """Run job on the disk thread and done, with its result or what it raised, on the loop."""
+        if self._is_closed:
+            done(BrokerUnavailable("the broker is stopping; ask again"))
+            return
         self._waiting.append((job, done))
         if not self._is_reading:
             self._begin()
