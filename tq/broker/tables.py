@@ -8,6 +8,9 @@ from enum import Enum
 class Table(Enum):
     """Name and content of each table; `storage/keys` says how keys become bytes."""
 
+    # Members are dict keys for every row written, and Enum's own hash is a call into Python.
+    __hash__ = object.__hash__
+
     META = "meta"
     """applied index, sequence, clock of the machine; format version"""
     LIVE = "live"
