@@ -132,7 +132,8 @@ def forget_tasks(state: State, command: ForgetTasks) -> Purged:
             state.write(Table.UNIQUE, key, None)
         for table in (Table.PAYLOAD, Table.RESULT, Table.EXTRA):
             state.write(table, record.seq, None)
-        for number in range(max(1, record.attempts - ATTEMPTS_SHOWN_MAX + 1), record.attempts + 1):
+        # The last attempt leaves no row when it completed the task, so one more may be left of those before.
+        for number in range(max(1, record.attempts - ATTEMPTS_SHOWN_MAX), record.attempts + 1):
             state.write(Table.ATTEMPT, (record.seq, number), None)
         purged += 1
     return Purged(purged, False)

@@ -132,16 +132,13 @@ class State:
 
     # ------------------------------------------------------------ kinds and terms
 
-    def kind_of(self, queue: str, task_type: str) -> Kind:
-        """The kind, made now if this is the first task of it."""
-        kind = self.kinds.get((queue, task_type))
-        if kind is None:
-            kind = self.add_kind(len(self.kinds) + 1, queue, task_type)
-            self.write(Table.KIND, kind.number, (queue, task_type))
+    def new_kind(self, queue: str, task_type: str) -> Kind:
+        """A kind for the first task of it."""
+        kind = self.add_kind(len(self.kinds) + 1, queue, task_type)
+        self.write(Table.KIND, kind.number, (queue, task_type))
         return kind
 
     def add_kind(self, number: int, queue: str, task_type: str) -> Kind:
-        """The kind under the number it was given before or is given now."""
         kind = Kind(number, queue, task_type)
         kind.paused = queue in self.pauses
         kind.groups = [group for group in self.groups.values() if group.serves(kind)]

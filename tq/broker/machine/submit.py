@@ -31,8 +31,9 @@ def submit_tasks(state: State, command: SubmitTasks) -> Submitted | BadRequest:
             if found[0].task_id != spec.task_id:
                 aliases[spec.task_id] = found[0].task_id
             continue
-        if aliases and spec.dependencies:
+        if aliases:
             spec = spec._replace(dependencies=tuple(aliases.get(one, one) for one in spec.dependencies))
+            aliases.pop(spec.task_id, None)
         states.append(_add(state, spec))
     return Submitted(state.clock_ms, bytes(states), tuple(existing))
 
@@ -97,7 +98,7 @@ def _look_up(state: State, task_id: bytes, position: int) -> tuple[Existing, int
 
 
 def _add(state: State, spec: TaskSpec) -> int:
-    kind = state.kinds.get((spec.queue, spec.task_type)) or state.kind_of(spec.queue, spec.task_type)
+    kind = state.kinds.get((spec.queue, spec.task_type)) or state.new_kind(spec.queue, spec.task_type)
     terms = state.terms_of(kind, spec.priority, spec.timeout_ms, spec.max_retries, spec.retry)
     seq = state.next_sequence()
     now_ms = state.clock_ms

@@ -1,0 +1,1 @@
+"""Every door, through real sockets."""

@@ -1,0 +1,5 @@
+"""`python -m tq.broker` is `tq-broker`."""
+
+from tq.broker.main import main
+
+raise SystemExit(main())

@@ -1,0 +1,217 @@
+"""The TCP door: listens, keeps the connections, flushes and sweeps them. `tcp_connection` is one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+
+from tq.broker.admission import Admission, Limits
+from tq.broker.api.tcp_connection import TcpConnection
+from tq.broker.observe import Observer
+from tq.broker.service import Service
+from tq.clock import Clock
+from tq.errors import TqError
+from tq.logs import get_logger
+from tq.protocol.encoder import Encoder
+from tq.verbs import Push
+
+_log = get_logger("tcp")
+
+BACKLOG = 1_024
+"""Connections the kernel may hold for us while the loop is busy; a fleet that reconnects at once is that large."""
+SWEEP_MS_MAX = 1_000
+SWEEP_MS_MIN = 10
+COMPLAINTS_MAX = 20
+"""Lines about bad peers from one sweep to the next; the rest is counted."""
+SWEEP_SLICE = 500
+"""Connections looked at in one go: about half a millisecond."""
+CUT_MS = 1_000
+"""An aborted socket is gone at the next turn of the loop; this only bounds a defect."""
+
+
+class TcpDoor:
+    """Every TCP connection of a broker. All methods run on the event loop.
+
+    now_ms: the monotonic clock.
+    encoder: shared by all connections, which saves each a buffer.
+    """
+
+    def __init__(
+        self, service: Service, admission: Admission, observer: Observer, clock: Clock, *, node_id: str
+    ) -> None:
+        self.service = service
+        self.limits = admission.limits
+        self.observer = observer
+        self.node_id = node_id
+        self.now_ms = clock.monotonic_ms
+        self.encoder = Encoder()
+        self._admission = admission
+        self._swept_ms = 0
+        self._complaints = 0
+        self._connections: set[TcpConnection] = set()
+        self._unflushed: list[TcpConnection] = []
+        self._server: asyncio.Server | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._sweep_ms = _sweep_interval_ms(admission.limits)
+        self._watcher: asyncio.Future[None] | None = None
+        self._loop = asyncio.get_running_loop()
+
+    # ------------------------------------------------------------ opening
+
+    async def open(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> tuple[str, int]:
+        """Listen, and return the address taken: port 0 lets the system choose. Raises OSError.
+
+        With TLS a connection counts from the end of its handshake on; the handshake has the hello's time-out.
+        """
+        handshake = self.limits.handshake_ms / 1000
+        self._server = await self._loop.create_server(
+            lambda: TcpConnection(self),
+            host,
+            port,
+            backlog=BACKLOG,
+            ssl=tls,
+            ssl_handshake_timeout=handshake if tls else None,
+            ssl_shutdown_timeout=self.limits.linger_ms / 1000 if tls else None,
+        )
+        self._swept_ms = self.now_ms()
+        self._sweeper = self._loop.call_later(self._sweep_ms / 1000, self._sweep)
+        address = self._server.sockets[0].getsockname()
+        return str(address[0]), int(address[1])
+
+    @property
+    def connections_held(self) -> int:
+        """Open sockets, those included that have been told to go."""
+        return len(self._connections)
+
+    # ------------------------------------------------------------ called by the connections
+
+    def arrived(self, connection: TcpConnection) -> None:
+        """Keep it or send it away. Those being told that there is no room do not count, and are bounded too."""
+        refusal = self._admission.refuse_connection(self.observer.connections_open)
+        self._connections.add(connection)
+        self.observer.connections_open += 1
+        self.observer.connections_total += 1
+        if refusal is None:
+            return
+        self.observer.rejections[refusal.code] += 1
+        if len(self._connections) > self.limits.connections_max + self.limits.refusals_max:
+            connection.abort()
+        else:
+            connection.close(refusal, "too_many_connections")
+
+    def departed(self, connection: TcpConnection, reason: str) -> None:
+        """It no longer counts; its socket may take a moment longer."""
+        self.observer.connections_open -= 1
+        self.observer.connections_closed[reason] += 1
+
+    def left(self, connection: TcpConnection) -> None:
+        self._connections.discard(connection)
+        self._tell_watcher()
+
+    def flush_soon(self, connection: TcpConnection) -> None:
+        """Flush it at the end of this loop turn, together with all others that have something to send."""
+        if not self._unflushed:
+            self._loop.call_soon(self._flush)
+        self._unflushed.append(connection)
+
+    def may_complain(self) -> bool:
+        """Whether one more bad peer may have its line in the log; a flood of them must not flood that, too."""
+        self._complaints += 1
+        return self._complaints <= COMPLAINTS_MAX
+
+    def _flush(self) -> None:
+        unflushed, self._unflushed = self._unflushed, []
+        for connection in unflushed:
+            connection.flush()
+        self._tell_watcher()
+
+    # ------------------------------------------------------------ once a second
+
+    def _sweep(self) -> None:
+        now_ms = self.now_ms()
+        # A sweep that comes so late finds peers silent because we did not listen; it judges nobody.
+        stood_still = now_ms - self._swept_ms > 2 * self._sweep_ms
+        self._swept_ms = now_ms
+        if self._complaints > COMPLAINTS_MAX:
+            text = f"{self._complaints - COMPLAINTS_MAX} more connections were complained of"
+            _log.warning("complaints_dropped", text)
+        self._complaints = 0
+        self._sweeper = self._loop.call_later(self._sweep_ms / 1000, self._sweep)
+        self.service.sweep()
+        if not stood_still:
+            self._sweep_some(list(self._connections))
+
+    def _sweep_some(self, rest: list[TcpConnection]) -> None:
+        """A slice now, the next one after whatever else waits for the loop: nobody is held up by the idle."""
+        for connection in rest[-SWEEP_SLICE:]:
+            connection.sweep(self._swept_ms)
+        del rest[-SWEEP_SLICE:]
+        if rest:
+            self._loop.call_soon(self._sweep_some, rest)
+
+    # ------------------------------------------------------------ closing, in this order
+
+    def stop_accepting(self) -> None:
+        """Let go of the port; those who are connected stay."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def announce(self, push: Push) -> None:
+        """Push to every connection."""
+        for connection in self._connections:
+            connection.push(push)
+
+    async def answered(self, time_out_ms: int) -> bool:
+        """Wait until every request is answered and handed to its socket; False when time ran out first."""
+        return await self._watch(self._is_quiet, time_out_ms)
+
+    def say_goodbye(self, error: TqError) -> None:
+        """Tell everybody why it ends here; they hang up, or are cut after `linger_ms`."""
+        self.stop_accepting()
+        for connection in list(self._connections):
+            connection.close(error, "broker_stopped")
+
+    async def emptied(self, time_out_ms: int) -> bool:
+        """Wait until everybody has hung up; False when time ran out first."""
+        return await self._watch(self._is_empty, time_out_ms)
+
+    async def cut(self) -> None:
+        """End what is left, and the door with it. Calling it twice is allowed, and without `open`, too."""
+        self.stop_accepting()
+        if self._connections:
+            _log.info("connections_cut", f"{len(self._connections)} peers did not hang up in time")
+        for connection in list(self._connections):
+            connection.abort()
+        await self._watch(self._is_empty, CUT_MS)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+
+    def _is_quiet(self) -> bool:
+        return not any(connection.unanswered_count for connection in self._connections)
+
+    def _is_empty(self) -> bool:
+        return not self._connections
+
+    async def _watch(self, condition: Callable[[], bool], time_out_ms: int) -> bool:
+        """Wait until the condition holds; it is looked at whenever a connection was flushed or has left."""
+        deadline = self._loop.time() + time_out_ms / 1000
+        while not condition():
+            self._watcher = self._loop.create_future()
+            try:
+                await asyncio.wait_for(self._watcher, deadline - self._loop.time())
+            except TimeoutError:
+                return condition()
+        return True
+
+    def _tell_watcher(self) -> None:
+        if self._watcher is not None and not self._watcher.done():
+            self._watcher.set_result(None)
+
+
+def _sweep_interval_ms(limits: Limits) -> int:
+    """A quarter of the shortest time-out, so that none is late by more than that."""
+    shortest = min(limits.handshake_ms, limits.idle_ms, limits.unread_ms, limits.linger_ms)
+    return max(SWEEP_MS_MIN, min(SWEEP_MS_MAX, shortest // 4))

@@ -1,0 +1,147 @@
+"""The one way in: who is it, may they, does it fit, then the backend. Every door comes through here.
+
+`handle` is the hot path: no task, no future, no coroutine per request. `call` is the same for doors that await.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum
+from typing import NamedTuple
+
+from tq.broker.access import Access, Principal, Verdict, denial
+from tq.broker.admission import Admission
+from tq.broker.backend import Answer, Backend, Capabilities, Peer
+from tq.broker.observe import Observer
+from tq.errors import BrokerUnavailable, TqError
+from tq.verbs import (
+    Deregister,
+    Extend,
+    GetHealth,
+    Heartbeat,
+    Ping,
+    Push,
+    Reply,
+    Request,
+    SetCapacity,
+    Settle,
+    Submit,
+)
+
+STOPPING_RETRY_MS = 2_000
+"""A restart takes about so long."""
+
+_WHILE_DRAINING: frozenset[type[Request]] = frozenset(
+    {Settle, Extend, Heartbeat, SetCapacity, Deregister, Ping, GetHealth}
+)
+"""What finishes work rather than begins it, and so is still taken while the broker drains."""
+
+
+class Caller(NamedTuple):
+    """One peer that has said who it is. A door makes one per connection, or per call."""
+
+    peer: Peer
+    principal: Principal
+
+
+class Silent:
+    """The peer of a caller that cannot be pushed to, such as one HTTP call."""
+
+    def push(self, push: Push) -> None:
+        return
+
+
+class _Stage(Enum):
+    OPEN = 1
+    DRAINING = 2
+    CLOSED = 3
+
+
+class Service:
+    """What doors talk to. Only the event loop's thread may call it."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        access: Access,
+        admission: Admission,
+        observer: Observer,
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
+        """on_fatal: told when the backend breaks its promise to raise nothing; the process is expected to stop."""
+        self._backend = backend
+        self._access = access
+        self._admission = admission
+        self._observer = observer
+        self._on_fatal = on_fatal
+        self._stage = _Stage.OPEN
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._backend.capabilities
+
+    def authenticate(self, token: str, verdict: Verdict) -> None:
+        """Find out who holds the token; verdict is called once, at once or later."""
+        self._access.authenticate(token, verdict)
+
+    def handle(self, caller: Caller, request: Request, answer: Answer) -> None:
+        """Begin one request. `answer` is called exactly once, at once or later, with a reply or an error."""
+        verb = type(request)
+        self._observer.requests[verb] += 1
+        refusal: TqError | None = None
+        if verb not in caller.principal.verbs:
+            refusal = denial(caller.principal, verb)
+        elif self._stage is not _Stage.OPEN and not self._takes_while_stopping(verb):
+            refusal = BrokerUnavailable(
+                "the broker is stopping; go to another node or try again", retry_after_ms=STOPPING_RETRY_MS
+            )
+        elif isinstance(request, Submit):
+            refusal = self._admission.refuse_submit(len(request.tasks), self._backend.depth)
+        if refusal is not None:
+            answer(refusal)
+            return
+        try:
+            self._backend.handle(caller.peer, request, answer)
+        except Exception as error:  # noqa: BLE001  whatever it is, it has left the backend half changed
+            self._on_fatal(error)
+
+    async def call(self, caller: Caller, request: Request) -> Reply:
+        """The same for a door that awaits. Raises the TqError that `handle` would have answered.
+
+        Cancelling the wait does not undo the request.
+        """
+        waiter: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+        def answer(reply: Reply | TqError) -> None:
+            if waiter.done():
+                return
+            if isinstance(reply, TqError):
+                waiter.set_exception(reply)
+            else:
+                waiter.set_result(reply)
+
+        self.handle(caller, request, answer)
+        return await waiter
+
+    def disconnected(self, peer: Peer) -> None:
+        """The peer is gone. Said once, by its door; after `close` the backend is not told any more."""
+        if self._stage is not _Stage.CLOSED:
+            self._backend.disconnected(peer)
+
+    def sweep(self) -> None:
+        """What is looked at about once a second rather than per request."""
+        if self._stage is _Stage.OPEN:
+            self._observer.watch_depth(self._backend.depth)
+
+    def drain(self) -> None:
+        """From now on only what finishes work is taken; the rest is answered BrokerUnavailable."""
+        if self._stage is _Stage.OPEN:
+            self._stage = _Stage.DRAINING
+
+    def close(self) -> None:
+        """From now on nothing reaches the backend."""
+        self._stage = _Stage.CLOSED
+
+    def _takes_while_stopping(self, verb: type[Request]) -> bool:
+        return self._stage is _Stage.DRAINING and verb in _WHILE_DRAINING
