@@ -1,0 +1,75 @@
+# Everything that is done with this tree by command. `make help` lists it.
+#
+# Needs Python 3.11 or newer with venv, and make. Everything else is installed into $(VENV).
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+KILLS ?= 300
+SECONDS ?= 60
+JOBS ?= 2
+
+# Code beside the package that is held to the same types.
+TYPED := lab benchmarks examples tests/crash tests/checks
+
+# Programs started by the tests are measured too: coverage starts in every Python process that sees these two.
+COVERAGE := COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/build/coverage/data
+# What decides, what parses bytes and what works out delays is tested in every branch.
+EXHAUSTIVE := tq/broker/machine/*,tq/protocol/*,tq/retry.py
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench crash fuzz clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## create the virtual environment and install tq into it, when something changed
+
+$(STAMP): pyproject.toml constraints.txt
+	@for python in "$(PYTHON)" python3 python3.14 python3.13 python3.12 python3.11; do \
+	  "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	    && { test -x $(BIN)/python || "$$python" -m venv $(VENV); } && break; \
+	done; \
+	test -x $(BIN)/python || { echo "tq needs Python 3.11 or newer with venv (Debian: apt install python3-venv)" >&2; exit 1; }
+	@echo "installing into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]' </dev/null
+	@touch $(STAMP)
+
+demo: setup  ## a broker and two workers do a real job, one is killed on the way, every result is checked
+	@$(BIN)/python -m examples.demo
+
+test: check  ## all checks, then the whole test suite with its coverage gates
+	@rm -rf build/coverage && mkdir -p build/coverage
+	@$(COVERAGE) PYTHONHASHSEED=0 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal </dev/null
+	@$(COVERAGE) sh -c '$(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-covered --show-missing' >build/coverage.txt \
+	  || { cat build/coverage.txt; exit 1; }
+	@for gate in '--fail-under=90' '--fail-under=100 --include=$(EXHAUSTIVE)'; do \
+	  COVERAGE_FILE=$(CURDIR)/build/coverage/data $(BIN)/coverage report --show-missing $$gate >build/gate.txt \
+	    || { cat build/gate.txt; echo "coverage gate missed: $$gate"; exit 1; }; \
+	done
+
+check: setup  ## style, types, layers and generated files
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --strict --no-error-summary
+	@$(BIN)/mypy --strict --no-error-summary $(TYPED)
+	@mkdir -p build && $(BIN)/lint-imports --no-cache >build/imports.txt 2>&1 || { cat build/imports.txt; exit 1; }
+	@$(BIN)/python scripts/unasync.py --check
+	@echo "checks passed"
+
+bench: setup  ## measure every figure of benchmarks/, as a Markdown table
+	@$(BIN)/python -m benchmarks.run
+
+crash: setup  ## kill -9 the broker KILLS times (300) under load and check what it had acknowledged
+	@$(BIN)/python -m tests.crash --kills $(KILLS)
+
+fuzz: setup  ## run every fuzz target for SECONDS (60) each
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,fuzz]' </dev/null
+	@set -e; for target in tests/fuzz/fuzz_*.py; do \
+	  echo "$$target for $(SECONDS) s"; \
+	  $(BIN)/python $$target -max_total_time=$(SECONDS) -print_final_stats=1 </dev/null; \
+	done
+
+clean:  ## remove what the other targets made, the virtual environment too
+	@rm -rf $(VENV) build *.egg-info .coverage .coverage.* .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

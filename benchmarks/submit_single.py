@@ -1,0 +1,38 @@
+"""Submit one by one over one connection, each acknowledged before the next leaves."""
+
+from __future__ import annotations
+
+import time
+
+from benchmarks.harness import Row, Target, lab, median, percentile
+from tq import AsyncClient
+
+RATE = Target("submit one by one", "/s", must=3_000, aim=5_000, more_is_better=True)
+P99 = Target("submit one by one, p99", "ms", must=2, aim=1, more_is_better=False)
+PAYLOAD = b"x" * 200
+WARM_UP = 500
+RUNS = 3
+
+
+async def measure(*, quick: bool) -> list[Row]:
+    total = 2_000 if quick else 10_000
+    rates, p99s = [], []
+    with lab() as running:
+        async with AsyncClient(running.address) as client:
+            await _submit(client, WARM_UP)
+            for _ in range(RUNS):
+                start = time.perf_counter()
+                took = await _submit(client, total)
+                rates.append(total / (time.perf_counter() - start))
+                p99s.append(percentile(took, 99) * 1000)
+    how = f"median of {RUNS} runs of {total:,} tasks of 200 B, after {WARM_UP} to warm up"
+    return [Row(RATE, median(rates), how), Row(P99, median(p99s), how)]
+
+
+async def _submit(client: AsyncClient, total: int) -> list[float]:
+    took = []
+    for _ in range(total):
+        start = time.perf_counter()
+        await client.submit_task("noop", PAYLOAD)
+        took.append(time.perf_counter() - start)
+    return took

@@ -1,0 +1,1 @@
+"""Programs that show tq at work; each runs from a checkout."""

@@ -1,0 +1,1 @@
+"""Rules about the source itself, kept by tests: sizes, words, libraries, documents."""

@@ -1,0 +1,68 @@
+"""Each foreign library is known in one place, so that replacing it is a change in one place."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+
+from tests.checks.sources import ROOT, imports_of, name_of, sources
+
+IMPORTERS: dict[str, tuple[str, ...]] = {
+    "bcrypt": ("tq/admin/commands/keys.py",),
+    "msgpack": (
+        "tq/protocol/",
+        "tq/broker/engine/entries.py",
+        "tq/worker/arguments.py",
+        "tq/worker/lanes/pipe.py",
+    ),
+    "psutil": ("tq/worker/upkeep.py",),
+    "rich": ("tq/admin/",),
+    "rocksdict": ("tq/broker/rocksdb/", "tq/broker/replication/journal.py", "tq/broker/verify.py"),
+    "structlog": ("tq/logs.py",),
+    "typer": ("tq/admin/",),
+    "uvloop": ("tq/broker/main.py", "tq/worker/main.py", "tq/worker/lanes/loops.py"),
+    "yaml": ("tq/config/", "tq/admin/screen.py"),
+}
+"""library -> files, or directories, that may import it"""
+DISTRIBUTIONS = {"yaml": "pyyaml"}
+"""library -> the distribution it comes in, where the two differ"""
+
+
+def foreign_imports() -> list[tuple[str, str]]:
+    """(library, file) for every import of tq that is neither tq nor the standard library."""
+    known = {*sys.stdlib_module_names, "tq"}
+    return [
+        (library, name_of(path))
+        for path in sources("tq/*.py")
+        for library in sorted({name.partition(".")[0] for name in imports_of(path)} - known)
+    ]
+
+
+def test_a_foreign_library_is_imported_only_where_it_is_at_home() -> None:
+    strays = [
+        (library, file)
+        for library, file in foreign_imports()
+        if not any(file.startswith(home) for home in IMPORTERS.get(library, ()))
+    ]
+
+    assert not strays
+
+
+def test_every_permitted_library_and_home_is_in_use() -> None:
+    found = foreign_imports()
+    unused = [
+        (library, home)
+        for library, homes in IMPORTERS.items()
+        for home in homes
+        if not any(library == name and file.startswith(home) for name, file in found)
+    ]
+
+    assert not unused
+
+
+def test_every_permitted_library_is_a_declared_dependency() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    names = {re.split(r"[^a-z0-9_-]", requirement)[0] for requirement in declared}
+
+    assert names == {DISTRIBUTIONS.get(library, library) for library in IMPORTERS}

@@ -1,0 +1,121 @@
+"""Every lane gives its slot back within a second of a time limit or a cancel, whatever the handler does."""
+
+from __future__ import annotations
+
+import msgpack
+import pytest
+from tests.worker import victim
+from tests.worker.harness import bench, run, seconds_of, until
+from tq.task import Cause
+from tq.verbs import Heartbeat
+from tq.worker.arguments import pack_arguments
+from tq.worker.runtime import WorkerOptions
+
+NO_ARGUMENTS = pack_arguments((), {}, of="test")
+TWENTY_ONE = pack_arguments((21,), {}, of="test")
+LIMIT_MS = 300
+FREE_WITHIN_S = 1.0
+
+HANDLERS = [
+    "async.sleep_async",
+    "async.spin_async",
+    "async.block_async",
+    "async.swallow_async",
+    "thread.sleep_python",
+    "thread.spin",
+    "thread.block",
+    "process.sleep_python",
+    "process.sleep_async",
+    "process.spin",
+    "process.block",
+]
+
+
+def options(concurrency: int = 1) -> WorkerOptions:
+    return WorkerOptions(concurrency=concurrency, app_path=victim.PATH)
+
+
+def double_in_lane_of(handler: str) -> str:
+    return handler.partition(".")[0] + ".double"
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+def test_a_slot_is_free_within_a_second_of_the_time_limit(handler: str) -> None:
+    async def scenario() -> None:
+        async with bench(victim.make_app(), options()) as it:
+            # A first task, so that the measured one does not wait for a child process to start.
+            await it.broker.ending(it.broker.submit(double_in_lane_of(handler), TWENTY_ONE))
+            stuck = it.broker.submit(handler, NO_ARGUMENTS, timeout_ms=LIMIT_MS)
+            ending, seconds = await seconds_of(it.broker.ending(stuck))
+            assert ending.cause == Cause.TIMEOUT
+            assert "time limit of 0.3 s" in ending.error
+            assert seconds < LIMIT_MS / 1000 + FREE_WITHIN_S
+            after = await it.broker.ending(it.broker.submit(double_in_lane_of(handler), TWENTY_ONE))
+            assert msgpack.unpackb(after.result) == 42
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+def test_a_slot_is_free_within_a_second_of_a_cancel(handler: str) -> None:
+    async def scenario() -> None:
+        async with bench(victim.make_app(), options()) as it:
+            await it.broker.ending(it.broker.submit(double_in_lane_of(handler), TWENTY_ONE))
+            stuck = it.broker.submit(handler, NO_ARGUMENTS)
+            await until(lambda: it.worker.counts.running == 1)
+            it.broker.abort(stuck, "not needed any more")
+            ending, seconds = await seconds_of(it.broker.ending(stuck))
+            assert ending.cause == Cause.CANCELLED
+            assert ending.error == "not needed any more"
+            assert seconds < FREE_WITHIN_S
+            after = await it.broker.ending(it.broker.submit(double_in_lane_of(handler), TWENTY_ONE))
+            assert msgpack.unpackb(after.result) == 42
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("handler", ["thread.spin", "thread.sleep_python", "async.spin_async"])
+def test_python_code_is_thrown_out_of_its_thread(handler: str) -> None:
+    async def scenario() -> None:
+        async with bench(victim.make_app(), options()) as it:
+            await it.broker.ending(it.broker.submit(handler, NO_ARGUMENTS, timeout_ms=LIMIT_MS))
+            assert it.worker.counts.abandoned == 0
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("handler", ["thread.block", "async.swallow_async", "async.block_async"])
+def test_what_cannot_be_stopped_is_abandoned_and_counted(handler: str) -> None:
+    async def scenario() -> None:
+        async with bench(victim.make_app(), options()) as it:
+            await it.broker.ending(it.broker.submit(handler, NO_ARGUMENTS, timeout_ms=LIMIT_MS))
+            assert it.worker.counts.abandoned == 1
+
+    run(scenario())
+
+
+def test_tasks_on_a_blocked_loop_are_handed_back_uncharged() -> None:
+    async def scenario() -> None:
+        async with bench(victim.make_app(), options(3)) as it:
+            patient = it.broker.submit("async.sleep_async", NO_ARGUMENTS)
+            await until(lambda: it.worker.counts.running == 1)
+            blocker = it.broker.submit("async.block_async", NO_ARGUMENTS, timeout_ms=LIMIT_MS)
+            assert (await it.broker.ending(blocker)).cause == Cause.TIMEOUT
+            ending = await it.broker.ending(patient)
+            assert ending.cause == Cause.RELEASED
+            assert "blocked by async.block_async" in ending.error
+            assert ending.delay_ms == 0
+
+    run(scenario())
+
+
+def test_heartbeats_go_on_while_a_handler_blocks_its_loop() -> None:
+    async def scenario() -> None:
+        beating = WorkerOptions(concurrency=2, app_path=victim.PATH, heartbeat_ms=100)
+        async with bench(victim.make_app(), beating) as it:
+            it.broker.submit("async.spin_async", NO_ARGUMENTS, timeout_ms=60_000)
+            before = len(it.broker.of_type(Heartbeat))
+            await it.broker.until(lambda: len(it.broker.of_type(Heartbeat)) >= before + 5)
+            assert it.broker.of_type(Heartbeat)[-1].running == 1  # type: ignore[attr-defined]
+
+    run(scenario())

@@ -1,0 +1,1 @@
+"""The commands, one function each; its docstring is its help."""

@@ -1,0 +1,215 @@
+"""Replies as documents: the plain maps, with the REST names, that REST answers and `tq-admin` prints.
+
+Times are ISO 8601 UTC with milliseconds, bytes are base64 text, ids are UUID text; what is not there is null.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
+
+from tq import ids
+from tq.retry import STRATEGIES, RetryPolicy
+from tq.task import STATUS_OF_STATE, Attempt, Cause, TaskView
+from tq.verbs import (
+    BackedUp,
+    Cluster,
+    Health,
+    Member,
+    Purged,
+    QueueStats,
+    Stats,
+    TaskPage,
+    Workers,
+    WorkerView,
+)
+
+Document: TypeAlias = dict[str, object]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def of_task(task: TaskView) -> Document:
+    """Everything that is known of one task."""
+    return {
+        "task_id": ids.to_text(task.task_id),
+        "task_type": task.task_type,
+        "queue": task.queue,
+        "status": task.status,
+        "state_reason": task.state_reason,
+        "priority": task.priority,
+        "created_at": moment(task.created_ms),
+        "updated_at": moment(task.updated_ms),
+        "started_at": moment(task.started_ms),
+        "ended_at": moment(task.ended_ms),
+        "schedule_at": moment(task.schedule_at_ms),
+        "expires_at": moment(task.expires_at_ms),
+        "timeout_seconds": seconds(task.timeout_ms),
+        "max_retries": task.max_retries,
+        "retry_count": task.retry_count,
+        "retry": of_retry(task.retry),
+        "worker_id": task.worker_id or None,
+        "result": _base64(task.result),
+        "error": task.error or None,
+        "progress": _progress(task.progress),
+        "attempts": [of_attempt(attempt) for attempt in task.attempts],
+        "counters": task.counters._asdict(),
+        "payload": _base64(task.payload),
+        "payload_bytes": task.payload_bytes,
+        "dependencies": [ids.to_text(task_id) for task_id in task.dependencies],
+        "unique_key": task.unique_key or None,
+        "metadata": dict(task.metadata),
+    }
+
+
+def of_attempt(attempt: Attempt) -> Document:
+    """One run. outcome: null while it runs, else the cause in lower case: `done`, `error`, `timeout`, ..."""
+    return {
+        "number": attempt.number,
+        "worker_id": attempt.worker_id,
+        "started_at": moment(attempt.started_ms),
+        "ended_at": moment(attempt.ended_ms),
+        "outcome": cause_word(attempt.cause) if attempt.ended_ms else None,
+        "error": attempt.error or None,
+        "fencing_token": attempt.token,
+    }
+
+
+def of_retry(policy: RetryPolicy) -> Document:
+    """A retry policy in seconds and plain factors."""
+    return {
+        "strategy": STRATEGIES[policy.strategy],
+        "base_seconds": seconds(policy.base_ms),
+        "factor": policy.factor_permille / 1000,
+        "cap_seconds": seconds(policy.cap_ms),
+        "jitter": policy.jitter_permille / 1000,
+        "delays_seconds": [seconds(ms) for ms in policy.delays_ms],
+    }
+
+
+def of_submitted(task_id: bytes, state: int, created_ms: int) -> Document:
+    """The answer to a submit, and to anything else that names a task and its new status."""
+    return {
+        "task_id": ids.to_text(task_id),
+        "status": STATUS_OF_STATE[state],
+        "created_at": moment(created_ms),
+    }
+
+
+def of_page(page: TaskPage) -> Document:
+    """A page of a list. next_cursor: text, opaque; null = no more."""
+    return {
+        "tasks": [of_task(task) for task in page.tasks],
+        "total": page.total,
+        "limit": page.limit,
+        "offset": page.offset,
+        "next_cursor": str(page.next_cursor) if page.next_cursor else None,
+    }
+
+
+def of_purged(purged: Purged) -> Document:
+    return {"purged": purged.purged, "more": purged.more}
+
+
+def of_stats(stats: Stats) -> Document:
+    """Counts, ages and one entry a queue."""
+    fields = stats._asdict()
+    for tier in _tiers(stats):
+        del fields[f"depth_{tier}"]
+    return {
+        **fields,
+        "queue_depth_by_priority": _tiers(stats),
+        "queues": [of_queue(queue) for queue in stats.queues],
+    }
+
+
+def of_depths(stats: Stats) -> Document:
+    """Pending tasks by priority tier and by queue: the part of the stats that a depth is."""
+    return {
+        "pending_count": stats.pending_count,
+        "oldest_pending_age_ms": stats.oldest_pending_age_ms,
+        "queue_depth_by_priority": _tiers(stats),
+        "queues": [
+            {"queue": queue.queue, "pending": queue.pending, "paused": queue.paused} for queue in stats.queues
+        ],
+    }
+
+
+def of_queue(queue: QueueStats) -> Document:
+    return {**queue._asdict(), "unserved": list(queue.unserved)}
+
+
+def of_workers(workers: Workers) -> Document:
+    return {"workers": [of_worker(worker) for worker in workers.workers]}
+
+
+def of_worker(worker: WorkerView) -> Document:
+    return {
+        "worker_id": worker.worker_id,
+        "session_id": ids.to_text(worker.session_id),
+        "host": worker.host,
+        "pid": worker.pid,
+        "version": worker.version,
+        "status": worker.status,
+        "capacity": worker.capacity,
+        "queues": list(worker.queues),
+        "task_types": list(worker.task_types),
+        "tasks": [ids.to_text(task_id) for task_id in worker.task_ids],
+        "cpu_percent": worker.cpu_percent,
+        "memory_bytes": worker.memory_bytes,
+        "last_heartbeat": moment(worker.last_heartbeat_ms),
+        "connected_at": moment(worker.connected_ms),
+    }
+
+
+def of_cluster(cluster: Cluster) -> Document:
+    return {"leader": cluster.leader or None, "members": [of_member(member) for member in cluster.members]}
+
+
+def of_member(member: Member) -> Document:
+    return member._asdict()
+
+
+def of_health(health: Health) -> Document:
+    return {**health._asdict(), "leader": health.leader or None, "problems": list(health.problems)}
+
+
+def of_backup(backup: BackedUp) -> Document:
+    return backup._asdict()
+
+
+def moment(ms: int) -> str | None:
+    """Milliseconds since 1970 as ISO 8601; 0 is never, and null. Years past 9999, which ISO cannot say, too."""
+    if not ms:
+        return None
+    try:
+        when = _EPOCH + timedelta(milliseconds=ms)
+    except OverflowError:
+        return None
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seconds(ms: int) -> int | float:
+    """A whole number where it is one."""
+    return ms // 1000 if ms % 1000 == 0 else ms / 1000
+
+
+def cause_word(cause: int) -> str:
+    """`timeout` for Cause.TIMEOUT; a newer broker's cause is its number."""
+    try:
+        return Cause(cause).name.lower()
+    except ValueError:
+        return str(cause)
+
+
+def _tiers(stats: Stats) -> Document:
+    return {"high": stats.depth_high, "normal": stats.depth_normal, "low": stats.depth_low}
+
+
+def _base64(data: bytes | None) -> str | None:
+    return None if data is None else b64encode(data).decode()
+
+
+def _progress(progress: tuple[int, str] | None) -> Document | None:
+    return None if progress is None else {"fraction": progress[0] / 1000, "text": progress[1]}
