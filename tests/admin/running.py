@@ -59,4 +59,5 @@ class Admin:
     def start(self, *arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
         """Start the program as a process. stderr is a pipe; the other streams as given to Popen."""
         env = os.environ | {"TQ_BROKER_ADDR": self.address, "TERM": "xterm-256color"}
+        env.pop("NO_COLOR", None)
         return subprocess.Popen([program("tq-admin"), *arguments], stderr=subprocess.PIPE, env=env, **streams)

@@ -173,3 +173,16 @@ def test_yaml_is_the_same_document(admin: Admin) -> None:
     task_id = admin.submit("--type", "t", "--queue", "yaml")
     done = admin.run("--format", "yaml", "status", task_id)
     assert yaml.safe_load(done.out) == admin.document("status", task_id)
+
+
+def test_what_the_broker_refuses_ends_with_one(admin: Admin) -> None:
+    done = admin.run("status", to_text(new_id()))
+    assert (done.exit_code, done.out) == (1, "")
+    assert "TASK_NOT_FOUND" in done.errors
+
+
+def test_changing_a_cluster_of_one_is_refused(admin: Admin) -> None:
+    for command in (("transfer-leadership",), ("add-node", "n", "h:1"), ("remove-node", "n")):
+        done = admin.run(*command)
+        assert done.exit_code == 1
+        assert "not part of a cluster" in done.errors

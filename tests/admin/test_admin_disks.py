@@ -75,3 +75,32 @@ def test_what_is_not_a_backup_is_not_restored(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert "not a backup" in done.errors
     assert Admin().run("verify", str(tmp_path / "absent")).exit_code == 1
+
+
+def test_the_data_of_a_stopped_broker_is_verified_and_that_of_a_running_one_refused(tmp_path: Path) -> None:
+    with start_broker(tmp_path) as broker:
+        assert Admin(broker_address(broker)).run("submit", "--type", "t").exit_code == 0
+        refused = Admin().run("verify", str(tmp_path / "data"))
+        assert refused.exit_code == 1
+        assert "in use" in refused.errors
+
+    assert Admin().document("verify", str(tmp_path / "data"))["status"] == "good"
+    (tmp_path / "data" / "store" / "CURRENT").unlink()
+    damaged = Admin().run("verify", str(tmp_path / "data"))
+    assert damaged.exit_code == 1
+    assert "CURRENT" in damaged.out
+
+
+def test_verifying_a_backup_leaves_it_as_it_was(tmp_path: Path) -> None:
+    with start_broker(tmp_path) as broker:
+        assert Admin(broker_address(broker)).run("backup", str(tmp_path / "copy")).exit_code == 0
+    before = sorted(path for path in (tmp_path / "copy").rglob("*"))
+    for _ in range(2):
+        assert Admin().document("verify", str(tmp_path / "copy"))["status"] == "good"
+    assert sorted(path for path in (tmp_path / "copy").rglob("*")) == before
+
+
+def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
+    done = Admin().run("verify", str(tmp_path))
+    assert done.exit_code == 1
+    assert "neither a data directory nor a backup" in done.errors

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -49,12 +49,6 @@ def test_no_broker_ends_with_three_and_says_where_it_looked() -> None:
     assert NOBODY in done.errors
 
 
-def test_what_the_broker_refuses_ends_with_one(admin: Admin) -> None:
-    done = admin.run("status", to_text(new_id()))
-    assert (done.exit_code, done.out) == (1, "")
-    assert "TASK_NOT_FOUND" in done.errors
-
-
 def test_a_submit_without_an_answer_ends_with_four_and_says_how_to_ask_again() -> None:
     task_id = to_text(new_id())
     with scripted_broker(lambda request: None) as address:
@@ -69,13 +63,31 @@ def test_ctrl_c_in_the_middle_of_a_change_ends_with_four() -> None:
     def never(request: verbs.Request) -> None:
         asked.set()
 
-    with scripted_broker(never) as address:
-        with Admin(address).start("submit", "--type", "t", stdout=subprocess.PIPE) as process:
-            assert asked.wait(COMMAND_SECONDS_MAX)
-            process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=COMMAND_SECONDS_MAX)
+    with (
+        scripted_broker(never) as address,
+        Admin(address).start("submit", "--type", "t", stdout=subprocess.PIPE) as process,
+    ):
+        assert asked.wait(COMMAND_SECONDS_MAX)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=COMMAND_SECONDS_MAX)
     assert process.returncode == 4
     assert b"--task-id" in errors
+
+
+def test_ctrl_c_in_the_middle_of_a_look_ends_with_130() -> None:
+    asked = threading.Event()
+
+    def never(request: verbs.Request) -> None:
+        asked.set()
+
+    with (
+        scripted_broker(never) as address,
+        Admin(address).start("stats", stdout=subprocess.PIPE) as process,
+    ):
+        assert asked.wait(COMMAND_SECONDS_MAX)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=COMMAND_SECONDS_MAX)
+    assert process.returncode == 130, errors
 
 
 @pytest.mark.parametrize(
@@ -133,13 +145,6 @@ def test_a_cluster_that_cannot_be_changed_is_told_honestly() -> None:
     assert "this release cannot add a node" in done.errors
 
 
-def test_changing_a_cluster_of_one_is_refused(admin: Admin) -> None:
-    for command in (("transfer-leadership",), ("add-node", "n", "h:1"), ("remove-node", "n")):
-        done = admin.run(*command)
-        assert done.exit_code == 1
-        assert "not part of a cluster" in done.errors
-
-
 def test_version_and_help_need_no_broker_and_name_every_command() -> None:
     assert Admin().run("--version").out == f"tq-admin {VERSION}\n"
     shown = Admin().run("--help")
@@ -159,6 +164,6 @@ def test_every_command_has_help_with_examples(command: str, capsys: pytest.Captu
 def test_help_imports_neither_rich_nor_the_client() -> None:
     code = "import sys, tq.admin.main as m; m.main(['--help']); sys.exit(bool({'rich', 'tq.client', 'yaml', 'bcrypt', 'ssl'} & set(sys.modules)))"
     done = subprocess.run(
-        [Path(program("python")), "-c", code], capture_output=True, timeout=COMMAND_SECONDS_MAX, check=False
+        [sys.executable, "-c", code], capture_output=True, timeout=COMMAND_SECONDS_MAX, check=False
     )
-    assert done.exit_code == 0, done.errors
+    assert done.returncode == 0, done.stderr

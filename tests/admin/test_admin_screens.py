@@ -7,6 +7,7 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from lab.processes import broker_address, start_broker
 from tests.admin.running import COMMAND_SECONDS_MAX, Admin
+from tq.admin.progress import progress
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +33,7 @@ def admin(address: str) -> Admin:
 
 def test_on_a_terminal_there_are_colours(admin: Admin) -> None:
     leader, follower = pty.openpty()
-    env = os.environ | {"TQ_BROKER_ADDR": admin.address, "TERM": "xterm-256color"}
-    env.pop("NO_COLOR", None)
-    with subprocess.Popen(
-        [program("tq-admin"), "health"], stdout=follower, stdin=follower, env=env
-    ) as process:
+    with admin.start("health", stdout=follower, stdin=follower) as process:
         os.close(follower)
         shown = os.read(leader, 4096)
         process.wait(timeout=COMMAND_SECONDS_MAX)
@@ -93,3 +91,33 @@ def test_a_reader_that_had_enough_is_no_error(admin: Admin) -> None:
         assert process.wait(timeout=COMMAND_SECONDS_MAX) == 0
         assert process.stderr is not None
         assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [(b"y\n", 0, 0), (b"n\n", 1, 1)])
+def test_purge_asks_whoever_sits_at_the_terminal(admin: Admin, answer: bytes, code: int, left: int) -> None:
+    queue = f"asked-{code}"
+    admin.submit("--type", "t", "--queue", queue)
+    leader, follower = pty.openpty()
+    command = ("purge", "--status", "pending", "--older-than", "0", "--queue", queue)
+    with admin.start(*command, stdin=follower, stdout=subprocess.PIPE) as process:
+        os.write(leader, answer)
+        _, errors = process.communicate(timeout=COMMAND_SECONDS_MAX)
+    for descriptor in (leader, follower):
+        os.close(descriptor)
+    assert process.returncode == code, errors
+    assert b"This forgets 1 pending task of queue" in errors
+    assert admin.document("list", "--queue", queue)["total"] == left
+
+
+def test_long_work_has_a_bar_on_a_terminal_and_none_in_a_pipe(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress("copying", 10) as advance:
+        advance(10)
+    assert capsys.readouterr().err == ""
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with progress("copying", 10) as advance:
+        advance(10)
+    assert "copying" in capsys.readouterr().err

@@ -1,7 +1,7 @@
 """What only the broker's own code knows of a data directory, asked in a process of its own.
 
 `tq.admin` does not import the broker: it talks to brokers of any release, and starts in a tenth of the time. The
-two tools print one JSON object a line: `{"event": "progress", "rows": 1000, ...}`, `{"event": "damage", "text": ...}`.
+programs below print one JSON object a line.
 """
 
 from __future__ import annotations
@@ -11,15 +11,27 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from tq.admin.backups import sync_directory
 from tq.admin.progress import progress
 
-VERIFY_MODULE = "tq.broker.storage.verify"
-LINES_MAX = 1_000_000
-"""Lines of one tool that are looked at."""
 MARKER, LOCK, JOURNAL = "node.json", "LOCK", "journal"
 SCRATCH = ".restoring"
+
+_VERIFY = """
+import json, sys
+from tq.broker.verify import verify_directory
+from tq.errors import TqError
+def say(**line):
+    print(json.dumps(line), flush=True)
+try:
+    report = verify_directory(sys.argv[1], lambda place, rows: say(event="progress", place=place, rows=rows))
+    say(event="verified", rows=report.rows, damages=report.damage)
+except (TqError, OSError) as error:
+    say(event="refused", text=str(error))
+"""
+"""Reads all of a directory: `progress` lines, then one `verified` or `refused`."""
 
 _BEGIN_BEHIND = """
 import sys
@@ -41,25 +53,32 @@ class OfflineFailed(Exception):
 
 
 def damages(directory: Path) -> list[str]:
-    """One sentence for each damage in the data directory of a stopped broker; every row is read.
+    """One sentence for each damage in a backup, or in the data directory of a stopped broker; every row is read.
 
     Raises OfflineFailed when it cannot be looked at, because a broker uses it for example.
     """
-    command = [sys.executable, "-m", VERIFY_MODULE, str(directory)]
-    found = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as tool:
+    rows: dict[object, int] = {}
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", _VERIFY, str(directory)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as tool,
+        progress("verifying rows", None) as advance,
+    ):
         assert tool.stdout is not None
         assert tool.stderr is not None
-        with progress("verifying", None) as advance:
-            for line in tool.stdout:
-                event = _event(line)
-                if event.get("event") == "damage":
-                    found.append(str(event.get("text", "")))
-                advance(1)
-        said = tool.stderr.read()
-    if tool.returncode and not found:
-        raise OfflineFailed(_last_line(said) or f"{VERIFY_MODULE} ended with {tool.returncode}")
-    return found
+        for line in tool.stdout:
+            event = _event(line)
+            if event.get("event") == "verified":
+                return [str(text) for text in event["damages"]]
+            if event.get("event") == "refused":
+                raise OfflineFailed(str(event["text"]))
+            read = event.get("rows", 0)
+            advance(read - rows.get(event.get("place"), 0))
+            rows[event.get("place")] = read
+        raise OfflineFailed(_last_line(tool.stderr.read()) or "the broker's code is not installed here")
 
 
 def begin_behind(data_dir: Path, log_index: int) -> None:
@@ -80,7 +99,8 @@ def begin_behind(data_dir: Path, log_index: int) -> None:
     sync_directory(data_dir)
 
 
-def _event(line: str) -> dict[str, object]:
+def _event(line: str) -> dict[str, Any]:
+    """A line of a program; what is not one of its own says nothing."""
     try:
         document = json.loads(line)
     except ValueError:

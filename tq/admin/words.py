@@ -9,18 +9,19 @@ BYTES_SHOWN_MAX = 4096
 BAR_CELLS = 40
 
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000))
-_SIZES = ("B", "KB", "MB", "GB", "TB")
+_SIZES = ("KB", "MB", "GB", "TB")
 
 
 def duration(ms: int) -> str:
     """The two largest units: `3m 12s`, `2d 5h`; below a second `850ms`."""
     if ms < 1000:
         return f"{max(ms, 0)}ms"
-    for (unit, size), (smaller, part) in zip(_UNITS, (*_UNITS[1:], ("", 0)), strict=True):
-        if ms >= size:
-            rest = ms % size // part if part else 0
-            return f"{ms // size}{unit} {rest}{smaller}" if rest else f"{ms // size}{unit}"
-    return f"{ms}ms"
+    parts = []
+    for unit, size_ms in _UNITS:
+        count, ms = divmod(ms, size_ms)
+        parts.append(f"{count}{unit}" if count else "")
+    first = next(position for position, part in enumerate(parts) if part)
+    return " ".join(part for part in parts[first : first + 2] if part)
 
 
 def age(then_ms: int, now_ms: int) -> str:
@@ -32,12 +33,12 @@ def age(then_ms: int, now_ms: int) -> str:
 
 def size(count: int) -> str:
     """Bytes in powers of 1024: `1.5 MB`."""
-    amount = float(count)
-    for unit in _SIZES:
-        if amount < 1024 or unit == _SIZES[-1]:
-            return f"{count} B" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{count} B"
+    if count < 1024:
+        return f"{count} B"
+    amount, unit = count / 1024, 0
+    while amount >= 1024 and unit < len(_SIZES) - 1:
+        amount, unit = amount / 1024, unit + 1
+    return f"{amount:.1f} {_SIZES[unit]}"
 
 
 def number(count: int) -> str:
