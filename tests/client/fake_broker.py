@@ -7,6 +7,7 @@ the next request of a kind can be planned: answer an error, do it and hang up, h
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable
@@ -37,8 +38,9 @@ Plan = Fault | TqError
 class FakeBroker:
     """`with FakeBroker() as broker: Client(broker.address)`."""
 
-    def __init__(self, port: int = 0) -> None:
-        self.port = port
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.port = 0
+        self._tls = tls
         self.tasks: dict[bytes, TaskView] = {}
         self.order: list[bytes] = []
         self.requests: list[verbs.Request] = []
@@ -70,13 +72,26 @@ class FakeBroker:
         self.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(WAIT_SECONDS)
+        self._loop.run_until_complete(self._finish_accepting())
         self._loop.close()
+
+    async def _finish_accepting(self) -> None:
+        """Connections that were being accepted when the server closed have their sockets still."""
+        accepting = asyncio.all_tasks() - {asyncio.current_task()}
+        if accepting:
+            await asyncio.wait(accepting)
+        while self.peers:
+            for peer in self.peers:
+                peer.cut()
+            await asyncio.sleep(0)  # noqa: ASYNC110  the loop runs for nothing but this
 
     def listen(self) -> None:
         """Take connections, on the same port as before."""
 
         async def start() -> None:
-            self._server = await self._loop.create_server(lambda: _Peer(self), "127.0.0.1", self.port)
+            self._server = await self._loop.create_server(
+                lambda: _Peer(self), "127.0.0.1", self.port, ssl=self._tls
+            )
             self.port = self._server.sockets[0].getsockname()[1]
 
         asyncio.run_coroutine_threadsafe(start(), self._loop).result(WAIT_SECONDS)
@@ -99,15 +114,30 @@ class FakeBroker:
 
     def cut(self) -> None:
         """Drop every connection now."""
-        self._do(lambda: [peer.cut() for peer in tuple(self.peers)])
+
+        def act() -> None:
+            for peer in tuple(self.peers):
+                peer.cut()
+
+        self._do(act)
 
     def answer_held(self) -> None:
         """Answer what was held, now."""
-        self._do(lambda: [peer.answer(request_id, request) for peer, request_id, request in self.held])
+
+        def act() -> None:
+            for peer, request_id, request in self.held:
+                peer.answer(request_id, request)
+
+        self._do(act)
 
     def push(self, push: verbs.Push) -> None:
         """Push to everybody connected."""
-        self._do(lambda: [peer.push(push) for peer in tuple(self.peers)])
+
+        def act() -> None:
+            for peer in tuple(self.peers):
+                peer.push(push)
+
+        self._do(act)
 
     def finish(
         self, task_id: bytes, state: int = COMPLETED, result: bytes | None = b"", error: str = ""
@@ -176,7 +206,7 @@ class FakeBroker:
             case verbs.GetHealth():
                 return verbs.Health("healthy", True, self.address, 0, len(self.tasks), "strict")
             case verbs.GetStats():
-                return verbs.Stats(len(self.tasks), *[0] * 16, ())
+                return verbs.Stats(len(self.tasks), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ())
             case verbs.ListWorkers():
                 return verbs.Workers(())
             case verbs.GetCluster():

@@ -305,9 +305,12 @@ def test_silent_broker_is_taken_for_dead_and_the_call_goes_to_another(flavour: s
 def test_slow_answer_of_a_broker_that_lives_is_waited_for(flavour: str) -> None:
     with FakeBroker() as broker, Driven(flavour, broker.address, keepalive=0.1) as client:
         broker.plan(verbs.Backup, Fault.HOLD)
-        answering = threading.Thread(
-            target=lambda: (broker.wait_until(lambda: broker.count(verbs.Ping) >= 4), broker.answer_held())
-        )
+
+        def answer_late() -> None:
+            broker.wait_until(lambda: broker.count(verbs.Ping) >= 4)
+            broker.answer_held()
+
+        answering = threading.Thread(target=answer_late)
         answering.start()
         assert client.backup("copy") == verbs.BackedUp("copy", 1, 2, 3)
         answering.join()

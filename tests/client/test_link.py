@@ -121,7 +121,12 @@ def test_broker_that_hangs_up_tells_the_owner_once_after_the_waiters(run: Run) -
         closed = asyncio.Event()
         seen: list[bool] = []
         broker.plan(verbs.Ping, Fault.CUT_BEFORE)
-        link = await Link.open(broker.address, on_closed=lambda _: (seen.append(future.done()), closed.set()))
+
+        def note(_: TqError) -> None:
+            seen.append(future.done())
+            closed.set()
+
+        link = await Link.open(broker.address, on_closed=note)
         future = link.request(verbs.Ping())
         await closed.wait()
         assert seen == [True] and isinstance(future.exception(), OutcomeUnknown)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
@@ -126,7 +127,11 @@ def test_interrupted_read_ends_the_connection_and_the_next_call_makes_a_new_one(
         assert len(broker.hellos) == 2
 
 
-def _in_child(client: Client, parent_task: str, answers: multiprocessing.SimpleQueue[object]) -> None:
+if TYPE_CHECKING:
+    Answers: TypeAlias = multiprocessing.SimpleQueue[tuple[str, str]]
+
+
+def _in_child(client: Client, parent_task: str, answers: Answers) -> None:
     answers.put((client.get_task(parent_task).status, client.submit_task("child")))
     client.close()
 
@@ -135,10 +140,10 @@ def test_client_goes_on_in_parent_and_child_after_a_fork() -> None:
     context = multiprocessing.get_context("fork")
     with FakeBroker() as broker, Client(broker.address) as client:
         task_id = client.submit_task("parent")
-        answers: multiprocessing.SimpleQueue[object] = context.SimpleQueue()
+        answers: Answers = context.SimpleQueue()
         child = context.Process(target=_in_child, args=(client, task_id, answers))
         child.start()
-        status, child_task = answers.get()  # type: ignore[misc]
+        status, child_task = answers.get()
         child.join(20)
         assert child.exitcode == 0 and status == "pending"
         assert client.get_task(child_task).task_type == "child"
