@@ -7,8 +7,7 @@ A flag beats the environment (`TQ_` and the flag's name), the environment beats 
 defaults. Everything that is wrong anywhere is raised at once as `ConfigProblems`.
 
 Why not pydantic-settings: it checks values that were already built, so it can name neither line nor column, and
-duplicate keys, aliases and tags are gone by then. The walk here reads YAML's own nodes. It also keeps 250 ms of
-imports away from every start.
+duplicate keys, aliases and tags are gone by then. The walk here reads YAML's own nodes.
 """
 
 from tq.config.load import load_broker, load_worker
