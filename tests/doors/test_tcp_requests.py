@@ -254,6 +254,21 @@ def test_a_peer_that_never_said_hello_is_none_of_the_backends_business() -> None
     run(scenario())
 
 
+def test_a_peer_that_says_goodbye_is_let_go() -> None:
+    async def scenario() -> None:
+        async with serving() as here:
+            client = await here.dial()
+            client.core.send_close()
+            client.flush()
+
+            await client.read_to_end()
+
+            assert here.observer.connections_closed["peer_closed"] == 1
+            assert len(here.backend.gone) == 1
+
+    run(scenario())
+
+
 def test_an_answer_for_a_peer_that_has_left_is_dropped() -> None:
     async def scenario() -> None:
         async with serving() as here:

@@ -29,6 +29,8 @@ class Limits:
     """Connections over the limit that are being told so at one time; more are dropped without a word."""
     bytes_in_flight_max: int = 64 * MIB
     """Received and not yet answered, per connection: four of the largest frames. Then its socket is not read."""
+    bytes_in_flight_total_max: int = 512 * MIB
+    """The same for all connections together: what a crowd may make the broker hold."""
     requests_in_flight_max: int = REQUESTS_MAX
     """The same in requests: small frames grow about fifty times when they become objects."""
     out_high_bytes: int = 1 * MIB

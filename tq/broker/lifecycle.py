@@ -19,7 +19,6 @@ from tq.errors import StoreDamaged, TqError
 from tq.logs import get_logger
 
 EXIT_OK = 0
-EXIT_CONFIG = 2
 EXIT_DAMAGED = 65
 EXIT_UNAVAILABLE = 69
 EXIT_DEFECT = 70

@@ -29,6 +29,8 @@ exit codes: 0 stopped as asked, 2 usage or configuration, 65 the data is damaged
 the broker needs, 70 a defect, 74 the disk failed, 77 not permitted
 """
 
+USAGE = 2
+"""What argparse exits with, too. The other exit codes are in `lifecycle`."""
 SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep the interpreter while another wants it. The disk thread wants it after every sync; with
 Python's default of 5 ms each commit on a busy broker would wait about that long."""
@@ -40,7 +42,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "--version" in arguments:
         sys.stdout.write(f"tq-broker {VERSION}\n")
         return 0
-    from tq.broker.lifecycle import EXIT_CONFIG
     from tq.config import ConfigProblems, load_broker
 
     flags = vars(_parser().parse_args(arguments))
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tls = _tls_context(config)
     except ConfigProblems as problems:
         sys.stderr.write(f"{problems}\n")
-        return EXIT_CONFIG
+        return USAGE
     if only_validate:
         sys.stdout.write("the configuration is valid\n")
         return 0

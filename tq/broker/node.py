@@ -42,6 +42,8 @@ DRAIN_MS = 1_500
 """Longest wait for answers under way after a stop was asked for; those who only wait for a task get theirs anyway."""
 GOODBYE_MS = 1_500
 """Longest wait for peers to read our goodbye and hang up. With DRAIN_MS, well within the 10 s a stop may take."""
+STOP_S_MAX = 9.0
+"""Under the 10 s that a stop may take, and that container runtimes give."""
 RELAXED_SYNC_MS = 1_000
 """`durability: relaxed` may lose so much, with the machine, not with the process."""
 DAY_MS = 24 * 3600 * 1000
@@ -97,15 +99,21 @@ class Node:
         }
 
     async def stop(self, hurry: asyncio.Event) -> None:
-        """Let go of everything in reverse order. hurry: whenever it is set, peers are not waited for any longer."""
+        """Let go of everything in reverse order.
+
+        hurry: whenever it is set, peers are not waited for any longer. A stop that takes longer than STOP_S_MAX
+        ends the process: what was acknowledged is on the disk, and a supervisor's SIGKILL would come next.
+        """
         assert self._door is not None
         assert self._service is not None
         self._hurry = hurry
+        overdue = asyncio.get_running_loop().call_later(STOP_S_MAX, self._fatal, _overdue())
         self._door.stop_accepting()
         self._service.drain()
         self._door.announce(Draining(STOPPING_RETRY_MS, "the broker is stopping"))
         await self._unless_hurried(self._door.answered(DRAIN_MS))
         await self._stack.aclose()
+        overdue.cancel()
 
     async def _close_doors(self, door: TcpDoor) -> None:
         """Runs after the backend has stopped, or after a start that failed."""
@@ -185,6 +193,10 @@ def settings_of(config: BrokerConfig) -> EngineSettings:
         durability=persistence.durability,
         node_id=config.raft.node_id,
     )
+
+
+def _overdue() -> TimeoutError:
+    return TimeoutError(f"the disk did not let it stop within {STOP_S_MAX} s")
 
 
 def _tune_collector() -> None:

@@ -35,6 +35,7 @@ class TcpDoor:
 
     now_ms: the monotonic clock.
     encoder: shared by all connections, which saves each a buffer.
+    is_full: all of them together have as many bytes of requests under way as they may.
     """
 
     def __init__(
@@ -46,6 +47,8 @@ class TcpDoor:
         self.node_id = node_id
         self.now_ms = clock.monotonic_ms
         self.encoder = Encoder()
+        self.is_full = False
+        self._bytes_in_flight = 0
         self._admission = admission
         self._swept_ms = 0
         self._complaints = 0
@@ -100,14 +103,28 @@ class TcpDoor:
         else:
             connection.close(refusal, "too_many_connections")
 
-    def departed(self, connection: TcpConnection, reason: str) -> None:
-        """It no longer counts; its socket may take a moment longer."""
+    def departed(self, reason: str) -> None:
+        """One no longer counts; its socket may take a moment longer."""
         self.observer.connections_open -= 1
         self.observer.connections_closed[reason] += 1
 
     def left(self, connection: TcpConnection) -> None:
         self._connections.discard(connection)
         self._tell_watcher()
+
+    def took(self, read_bytes: int) -> None:
+        """So many more bytes of requests are under way. From the limit on, whoever is read next is read no further."""
+        self._bytes_in_flight += read_bytes
+        if self._bytes_in_flight > self.limits.bytes_in_flight_total_max:
+            self.is_full = True
+
+    def gave_back(self, read_bytes: int) -> None:
+        """So many are answered, or of no interest any more."""
+        self._bytes_in_flight -= read_bytes
+        if self.is_full and self._bytes_in_flight <= self.limits.bytes_in_flight_total_max >> 1:
+            self.is_full = False
+            for connection in self._connections:
+                connection.pace()
 
     def flush_soon(self, connection: TcpConnection) -> None:
         """Flush it at the end of this loop turn, together with all others that have something to send."""

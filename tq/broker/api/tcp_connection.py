@@ -74,15 +74,14 @@ class TcpConnection(asyncio.Protocol):
     def __init__(self, door: TcpDoor) -> None:
         self._door = door
         self._core = Connection(Role.BROKER, door.encoder)
-        self._transport: asyncio.Transport = cast(
-            asyncio.Transport, None
-        )  # set by connection_made, before all else
+        self._transport: asyncio.Transport  # set by connection_made, before all else
         self._caller: Caller | None = None
         self._name = ""
         self._peer = ""
         self._stage = _HELLO
-        self._since_ms = door.now_ms()  # when this stage began
-        self._heard_ms = door.now_ms()  # when the last complete frame came
+        self._since_ms = self._heard_ms = (
+            door.now_ms()
+        )  # when this stage began; when the last whole frame came
         self._heard_bytes = 0  # received since then
         self._bytes_in_flight = 0
         self._is_reading = True
@@ -121,11 +120,11 @@ class TcpConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         self._stuck_since_ms = self._door.now_ms()
         self._sent_mark = self._taken_bytes()
-        self._pace()
+        self.pace()
 
     def resume_writing(self) -> None:
         self._stuck_since_ms = -1
-        self._pace()
+        self.pace()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._depart("peer_left" if error is None else "broken")
@@ -137,7 +136,8 @@ class TcpConnection(asyncio.Protocol):
     def _take(self, events: list[Event]) -> None:
         door = self._door
         read = _Read(self._heard_bytes)
-        self._bytes_in_flight += self._heard_bytes
+        self._bytes_in_flight += read.bytes
+        door.took(read.bytes)
         self._heard_bytes = 0
         self._heard_ms = door.now_ms()
         for event in events:
@@ -151,7 +151,7 @@ class TcpConnection(asyncio.Protocol):
             if self._stage >= _LINGERING:
                 return
         self._count_off(read)
-        self._pace()
+        self.pace()
 
     def _act(self, event: Event) -> None:
         """Everything that is rarer than a request."""
@@ -175,7 +175,7 @@ class TcpConnection(asyncio.Protocol):
             self._core.send_reply(request_id, reply)
             self._schedule_flush()
             if not self._is_reading:
-                self._pace()
+                self.pace()
 
     def push(self, push: Push) -> None:
         if self._stage == _OPEN:
@@ -184,15 +184,17 @@ class TcpConnection(asyncio.Protocol):
 
     def _count_off(self, read: _Read) -> None:
         read.unanswered -= 1
-        if not read.unanswered:
+        if not read.unanswered and self._stage < _LINGERING:
             self._bytes_in_flight -= read.bytes
+            self._door.gave_back(read.bytes)
 
-    def _pace(self) -> None:
+    def pace(self) -> None:
         """Read the socket or leave it, by what is owed. Once left, half must be answered before it is read again."""
         limits, shift = self._door.limits, 0 if self._is_reading else 1
         is_full = (
             self._bytes_in_flight > limits.bytes_in_flight_max >> shift
             or self._core.owed_replies >= limits.requests_in_flight_max >> shift
+            or self._door.is_full
             or self._stuck_since_ms >= 0
             or self._stage == _CHECKING
         )
@@ -223,7 +225,7 @@ class TcpConnection(asyncio.Protocol):
         self._stage, self._since_ms = _OPEN, self._door.now_ms()
         self._core.accept_hello(self._door.node_id)
         self._schedule_flush()
-        self._pace()
+        self.pace()
 
     # ------------------------------------------------------------ sending
 
@@ -255,12 +257,8 @@ class TcpConnection(asyncio.Protocol):
     # ------------------------------------------------------------ the end
 
     @property
-    def is_open(self) -> bool:
-        """The peer may still use it: it has not been told or caused to end."""
-        return self._stage < _LINGERING
-
-    @property
     def unanswered_count(self) -> int:
+        """Requests whose answer the peer still expects from this connection."""
         return self._core.owed_replies if self._stage == _OPEN else 0
 
     @property
@@ -297,7 +295,8 @@ class TcpConnection(asyncio.Protocol):
     def _depart(self, reason: str) -> None:
         if self._stage < _LINGERING:
             self._stage, self._since_ms = _LINGERING, self._door.now_ms()
-            self._door.departed(self, reason)
+            self._door.gave_back(self._bytes_in_flight)
+            self._door.departed(reason)
             if self._caller is not None:
                 self._door.service.disconnected(self)
 
