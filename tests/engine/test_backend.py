@@ -6,44 +6,25 @@ import asyncio
 
 import pytest
 
-from tests.engine.harness import Engine, FakePeer, spec, with_engine
+from tests.engine.harness import Engine, spec, with_engine
 from tests.engine.memory_log import MemoryLog
-from tq.broker.engine.backend import EngineSettings
 from tq.broker.storage.memory import MemoryStore
 from tq.clock import ManualClock
-from tq.errors import InvalidStatus, LeaseLost, OutcomeUnknown, TaskNotFound
+from tq.errors import OutcomeUnknown, TaskNotFound
 from tq.ids import new_id
-from tq.task import COMPLETED, DEAD_LETTER, IN_PROGRESS, PENDING, RETRYING, SCHEDULED, Cause, State, TaskView
+from tq.task import COMPLETED, DEAD_LETTER, IN_PROGRESS, PENDING, RETRYING, SCHEDULED, Cause, TaskView
 from tq.verbs import (
-    Abort,
-    Cancel,
     Claim,
     Claimed,
-    Deregister,
-    GetHealth,
-    GetStats,
     GetTask,
-    Heartbeat,
-    ListTasks,
-    ListWorkers,
-    PauseQueue,
-    Purge,
-    Purged,
-    Register,
-    Registered,
-    ResumeQueue,
     Retry,
-    SetCapacity,
     Settle,
     SettleItem,
-    Stats,
     Submit,
     Submitted,
     TaskEnded,
-    TaskPage,
     Watch,
     Watching,
-    Workers,
 )
 
 
@@ -68,17 +49,6 @@ def test_a_submitted_task_is_delivered_settled_and_told_to_who_watches() -> None
         assert isinstance(view, TaskView)
         assert (view.result, view.payload, view.payload_bytes) == (b"hi", b"hello", 5)
         assert [attempt.cause for attempt in view.attempts] == [Cause.DONE]
-
-    with_engine(run)
-
-
-def test_a_submit_that_meets_a_free_worker_costs_one_entry() -> None:
-    async def run(engine: Engine) -> None:
-        worker = await engine.worker(capacity=10)
-        before = engine.log.last_index
-        await engine.submit(*[spec() for _ in range(5)])
-        assert len(await worker.delivered(5)) == 5
-        assert engine.log.last_index == before + 1
 
     with_engine(run)
 
@@ -161,157 +131,6 @@ def test_a_restart_from_the_log_alone_gives_the_same_state() -> None:
     with_engine(after, log=log, clock=clock)
 
 
-def test_a_worker_that_disconnects_keeps_its_lease_for_the_grace_and_no_longer() -> None:
-    async def run(engine: Engine) -> None:
-        [task_id] = await engine.submit(spec())
-        worker = await engine.worker()
-        [first] = await worker.delivered(1)
-        engine.backend.disconnected(worker)
-        engine.clock.advance(4_900)
-        engine.backend._roster.sweep()
-        assert (await engine.call(GetTask(task_id))).state == IN_PROGRESS
-        engine.clock.advance(200)
-        engine.backend._roster.sweep()
-        other = await engine.worker()
-        [second] = await other.delivered(1)
-        assert (second.task_id, second.attempt) == (task_id, 2)
-        assert second.token > first.token
-        view = await engine.call(GetTask(task_id))
-        assert view.counters.leases_lost == 1
-        assert view.retry_count == 0
-
-    with_engine(run)
-
-
-def test_a_worker_that_comes_back_within_the_grace_goes_on() -> None:
-    async def run(engine: Engine) -> None:
-        session_id = new_id()
-        [task_id] = await engine.submit(spec())
-        worker = await engine.worker(session_id=session_id)
-        [delivery] = await worker.delivered(1)
-        engine.backend.disconnected(worker)
-        engine.clock.advance(4_000)
-        again = await engine.worker(session_id=session_id, holds=((task_id, delivery.token),))
-        engine.clock.advance(4_000)
-        engine.backend._roster.sweep()
-        reply = await engine.call(Settle((SettleItem(task_id, delivery.token),)), again)
-        assert reply.codes == b"\0"
-
-    with_engine(run)
-
-
-def test_a_delivery_that_never_arrived_is_sent_again_with_the_same_token() -> None:
-    async def run(engine: Engine) -> None:
-        session_id = new_id()
-        [task_id] = await engine.submit(spec())
-        worker = await engine.worker(session_id=session_id)
-        [first] = await worker.delivered(1)
-        engine.backend.disconnected(worker)
-        again = await engine.worker(session_id=session_id)
-        [second] = await again.delivered(1)
-        assert second == first
-        assert second.task_id == task_id
-
-    with_engine(run)
-
-
-def test_two_missed_beats_give_a_silent_worker_up() -> None:
-    async def run(engine: Engine) -> None:
-        await engine.submit(spec())
-        worker = await engine.worker(heartbeat_ms=1_000)
-        await worker.delivered(1)
-        engine.clock.advance(1_900)
-        await engine.call(Heartbeat(running=1), worker)
-        engine.clock.advance(2_900)
-        engine.backend._roster.sweep()
-        assert (await engine.call(GetStats())).in_progress_count == 1
-        engine.clock.advance(200)
-        engine.backend._roster.sweep()
-        await engine.call(ResumeQueue("default"))  # behind the closing of the session, in the log
-        assert (await engine.call(GetHealth())).pending_tasks == 1
-        with pytest.raises(LeaseLost):
-            await engine.call(Heartbeat(), worker)
-
-    with_engine(run)
-
-
-def test_a_goodbye_hands_back_uncharged() -> None:
-    async def run(engine: Engine) -> None:
-        [task_id] = await engine.submit(spec())
-        worker = await engine.worker()
-        await worker.delivered(1)
-        await engine.call(Deregister(), worker)
-        view = await engine.call(GetTask(task_id))
-        assert (view.state, view.counters.releases, view.retry_count) == (PENDING, 1, 0)
-        assert (await engine.call(ListWorkers())) == Workers(())
-
-    with_engine(run)
-
-
-def test_capacity_zero_drains_a_worker() -> None:
-    async def run(engine: Engine) -> None:
-        worker = await engine.worker()
-        await engine.call(SetCapacity(0), worker)
-        [task_id] = await engine.submit(spec())
-        assert "draining" in (await engine.call(GetTask(task_id))).state_reason
-        await engine.call(SetCapacity(1), worker)
-        assert (await worker.delivered(1))[0].task_id == task_id
-
-    with_engine(run)
-
-
-def test_a_claim_is_answered_with_what_is_ready() -> None:
-    async def run(engine: Engine) -> None:
-        worker = await engine.worker(capacity=0)
-        ids = await engine.submit(spec(), spec(), spec())
-        claimed = await engine.call(Claim(limit=2), worker)
-        assert isinstance(claimed, Claimed)
-        assert [task.task_id for task in claimed.tasks] == ids[:2]
-        assert (await engine.call(GetStats())).pending_count == 1
-
-    with_engine(run)
-
-
-def test_an_empty_claim_without_wait_is_answered_at_once_and_leaves_no_credit() -> None:
-    async def run(engine: Engine) -> None:
-        worker = await engine.worker(capacity=0)
-        assert await engine.call(Claim(limit=2), worker) == Claimed(())
-        await engine.submit(spec())
-        await engine.call(GetStats())
-        assert worker.pushes == []
-        assert (await engine.call(GetStats())).pending_count == 1
-
-    with_engine(run)
-
-
-def test_a_waiting_claim_is_answered_by_the_next_submit() -> None:
-    async def run(engine: Engine) -> None:
-        worker = await engine.worker(capacity=0)
-        claim = engine.begin(Claim(limit=5, wait_ms=10_000), worker)
-        [task_id] = await engine.submit(spec())
-        claimed = await asyncio.wait_for(claim, 5)
-        assert [task.task_id for task in claimed.tasks] == [task_id]
-
-    with_engine(run)
-
-
-def test_cancelling_a_running_task_tells_its_worker_to_stop() -> None:
-    async def run(engine: Engine) -> None:
-        [task_id] = await engine.submit(spec())
-        worker = await engine.worker()
-        [delivery] = await worker.delivered(1)
-        with pytest.raises(InvalidStatus):
-            await engine.call(Cancel(task_id))
-        await engine.call(Cancel(task_id, True))
-        assert await worker.next() == Abort(((task_id, delivery.token, "cancelled"),))
-        [other] = await engine.submit(spec())
-        assert worker.pushes == [], "its slot is not free before it says so"
-        await engine.call(Settle((SettleItem(task_id, delivery.token, Cause.CANCELLED),)), worker)
-        assert (await worker.delivered(1))[0].task_id == other
-
-    with_engine(run)
-
-
 def test_a_due_task_runs_when_its_time_comes() -> None:
     async def run(engine: Engine) -> None:
         worker = await engine.worker()
@@ -367,6 +186,19 @@ def test_waiting_for_a_task_ends_with_its_time() -> None:
     with_engine(run)
 
 
+def test_a_stop_answers_those_who_wait() -> None:
+    async def run(engine: Engine) -> None:
+        [task_id] = await engine.submit(spec())
+        waiting = engine.begin(GetTask(task_id, wait_ms=60_000))
+        worker = await engine.worker(capacity=0, types=("other",))
+        claiming = engine.begin(Claim(wait_ms=30_000), worker)
+        await engine.backend.stop()
+        assert (await asyncio.wait_for(waiting, 5)).state == PENDING
+        assert await asyncio.wait_for(claiming, 5) == Claimed(())
+
+    with_engine(run)
+
+
 def test_an_unknown_task_is_not_found_and_watching_it_says_so() -> None:
     async def run(engine: Engine) -> None:
         unknown = new_id()
@@ -385,117 +217,5 @@ def test_watching_a_task_that_has_ended_tells_its_result_at_once() -> None:
         await engine.call(Settle((SettleItem(task_id, delivery.token, 0, b"r"),)), worker)
         watching = await engine.call(Watch((task_id,)))
         assert [(view.task_id, view.result) for view in watching.ended] == [(task_id, b"r")]
-
-    with_engine(run)
-
-
-def test_lists_page_newest_first_and_stay_stable_while_tasks_move() -> None:
-    async def run(engine: Engine) -> None:
-        ids = await engine.submit(*[spec(priority=number) for number in range(10)], spec("other"))
-        page = await engine.call(ListTasks(state=PENDING, task_type="echo", limit=4))
-        assert isinstance(page, TaskPage)
-        assert [view.task_id for view in page.tasks] == ids[9:5:-1]
-        assert page.total == 10
-        worker = await engine.worker(capacity=2)
-        await worker.delivered(2)
-        page = await engine.call(ListTasks(state=PENDING, task_type="echo", limit=4, cursor=page.next_cursor))
-        assert [view.task_id for view in page.tasks] == ids[5:1:-1]
-        running = await engine.call(ListTasks(state=IN_PROGRESS))
-        assert [view.task_id for view in running.tasks] == [ids[9], ids[8]]
-        everything = await engine.call(ListTasks(limit=100))
-        assert [view.task_id for view in everything.tasks] == list(reversed(ids))
-        assert everything.next_cursor == 0
-        skipped = await engine.call(ListTasks(limit=2, offset=3))
-        assert [view.task_id for view in skipped.tasks] == [ids[7], ids[6]]
-
-    with_engine(run)
-
-
-def test_purge_forgets_old_ended_tasks_in_steps() -> None:
-    async def run(engine: Engine) -> None:
-        worker = await engine.worker(capacity=5)
-        ids = await engine.submit(*[spec() for _ in range(5)])
-        deliveries = await worker.delivered(5)
-        await engine.call(
-            Settle(tuple(SettleItem(one.task_id, one.token, 0, b"r") for one in deliveries)), worker
-        )
-        assert await engine.call(Purge(COMPLETED, older_than_ms=1_000)) == Purged(0, False)
-        engine.clock.advance(2_000)
-        assert await engine.call(Purge(COMPLETED, older_than_ms=1_000, limit=3)) == Purged(3, True)
-        assert await engine.call(Purge(COMPLETED, older_than_ms=1_000, limit=3)) == Purged(2, False)
-        with pytest.raises(TaskNotFound):
-            await engine.call(GetTask(ids[0]))
-        assert (await engine.call(GetStats())).completed_count == 0
-
-    with_engine(run)
-
-
-def test_purging_waiting_tasks_cancels_and_forgets_them() -> None:
-    async def run(engine: Engine) -> None:
-        await engine.submit(spec(), spec())
-        assert await engine.call(Purge(PENDING)) == Purged(2, False)
-        stats = await engine.call(GetStats())
-        assert isinstance(stats, Stats)
-        assert (stats.pending_count, stats.cancelled_count) == (0, 0)
-
-    with_engine(run)
-
-
-def test_retention_forgets_by_itself() -> None:
-    async def run(engine: Engine) -> None:
-        [task_id] = await engine.submit(spec())
-        await engine.call(Cancel(task_id))
-        engine.clock.advance(1_500)
-        engine.backend._purges.retire()
-        await engine.call(ListTasks())  # behind the search for what is old
-        await engine.call(ResumeQueue("default"))  # behind the forgetting, in the log
-        assert engine.backend._state.totals[State.CANCELLED] == 0
-
-    with_engine(run, settings=EngineSettings(retention_ms=1_000))
-
-
-def test_a_paused_queue_says_so_and_resumes() -> None:
-    async def run(engine: Engine) -> None:
-        await engine.call(PauseQueue("default", "database is down"))
-        worker = await engine.worker()
-        [task_id] = await engine.submit(spec())
-        assert "database is down" in (await engine.call(GetTask(task_id))).state_reason
-        stats = await engine.call(GetStats())
-        assert (stats.queues[0].paused, stats.queues[0].paused_reason) == (True, "database is down")
-        await engine.call(ResumeQueue("default"))
-        assert (await worker.delivered(1))[0].task_id == task_id
-
-    with_engine(run)
-
-
-def test_progress_told_with_a_heartbeat_is_seen() -> None:
-    async def run(engine: Engine) -> None:
-        [task_id] = await engine.submit(spec())
-        worker = await engine.worker()
-        await worker.delivered(1)
-        await engine.call(Heartbeat(1, 50, 1 << 20, ((task_id, 500, "half"),)), worker)
-        assert (await engine.call(GetTask(task_id))).progress == (500, "half")
-        workers = await engine.call(ListWorkers())
-        assert (workers.workers[0].cpu_percent, workers.workers[0].task_ids) == (50, (task_id,))
-
-    with_engine(run)
-
-
-def test_registering_tells_which_holds_are_lost() -> None:
-    async def run(engine: Engine) -> None:
-        peer = FakePeer()
-        gone = new_id()
-        reply = await engine.call(Register(new_id(), "w", ("default",), ("echo",), 1, ((gone, 7),)), peer)
-        assert reply == Registered(((gone, 7),), 5_000)
-
-    with_engine(run)
-
-
-def test_a_type_nobody_serves_is_named_in_the_queue_s_stats() -> None:
-    async def run(engine: Engine) -> None:
-        await engine.worker()
-        [task_id] = await engine.submit(spec("mail"))
-        assert "no connected worker serves" in (await engine.call(GetTask(task_id))).state_reason
-        assert (await engine.call(GetStats())).queues[0].unserved == ("mail",)
 
     with_engine(run)

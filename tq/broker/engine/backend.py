@@ -213,6 +213,8 @@ class NativeBackend:
         self._timekeeper.stop()
         for chore in self._chores:
             chore.cancel()
+        self._deliveries.end_claims()
+        self._reader.end_waits()
         await self._proposer.drain()
         self._reads.close()
         await self._log.close()

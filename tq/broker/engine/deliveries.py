@@ -61,6 +61,11 @@ class Deliveries:
         answer(Claimed(tasks))
         return True
 
+    def end_claims(self) -> None:
+        """Answer every open claim with nothing; for a broker that stops."""
+        for session_id in list(self._claims):
+            self.end_claim(session_id)
+
     def _hand_out(self, lease: Lease) -> None:
         session_id = lease.session_id
         if session_id not in self._claims and not self._roster.is_connected(session_id):

@@ -44,6 +44,7 @@ class Reader:
         self._views = ViewReader(store, machine.state.kinds_by_number)
         self._waiters = waiters
         self._roster = roster
+        self._open_waits: dict[object, Callable[[], None]] = {}
 
     def get(self, request: GetTask, answer: Answer) -> None:
         head = self._state.heads.get(request.task_id)
@@ -67,17 +68,22 @@ class Reader:
 
     def _wait(self, request: GetTask, answer: Answer) -> None:
         """Answer when the task ends or the time is up, whichever is first."""
+        wait = object()
 
-        def ended(view: TaskView) -> None:
+        def end() -> None:
+            del self._open_waits[wait]
             timer.cancel()
-            self._get_now(request, answer)
-
-        def time_is_up() -> None:
             take_back()
             self._get_now(request, answer)
 
-        take_back = self._waiters.call(request.task_id, ended)
-        timer = self._loop.call_later(request.wait_ms / 1000, time_is_up)
+        take_back = self._waiters.call(request.task_id, lambda view: end())
+        timer = self._loop.call_later(request.wait_ms / 1000, end)
+        self._open_waits[wait] = end
+
+    def end_waits(self) -> None:
+        """Answer everybody who waits with the task as it is; for a broker that stops."""
+        for end in list(self._open_waits.values()):
+            end()
 
     def _read(self, job: Callable[[], TaskView | None], task_id: bytes, answer: Answer) -> None:
         def read(result: TaskView | None | Exception) -> None:
