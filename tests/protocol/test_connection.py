@@ -5,15 +5,14 @@ from __future__ import annotations
 import msgpack
 import pytest
 
-from tests.protocol.cases import DELIVERY, FULL_TASK, SHORT_VIEW
-from tests.protocol.pairs import Pair, body, new_pair, open_pair
+from tests.protocol.cases import FULL_TASK, SHORT_VIEW
+from tests.protocol.pairs import body, new_pair, open_pair
 from tq.errors import (
     AuthenticationFailed,
     BadRequest,
     BrokerUnavailable,
     OutcomeUnknown,
     PayloadTooLarge,
-    ProtocolError,
     QueueFull,
     RateLimited,
     TqError,
@@ -26,34 +25,23 @@ from tq.protocol.events import (
     Event,
     Failed,
     HelloReceived,
-    PushReceived,
     ReplyReceived,
     RequestReceived,
     RequestRefused,
     Welcomed,
 )
 from tq.protocol.frame_types import FrameType
-from tq.protocol.frames import FrameReader, frame
-from tq.task import PAYLOAD_BYTES_MAX, TaskSpec, TaskView
+from tq.protocol.frames import frame
+from tq.task import PAYLOAD_BYTES_MAX, TaskSpec
 from tq.verbs import (
-    Abort,
-    Claim,
     Claimed,
-    Deliver,
     Done,
-    Draining,
     GetStats,
     GetTask,
-    ListTasks,
     Ping,
-    Push,
     Settle,
     SettleItem,
     Submit,
-    TaskEnded,
-    TaskPage,
-    Watch,
-    Watching,
 )
 
 PAYLOAD = bytes(PAYLOAD_BYTES_MAX)
@@ -306,172 +294,6 @@ def test_wrong_answers_of_our_own_side_are_found_at_once() -> None:
         pair.broker.send_reply(1, Claimed(()))
 
 
-# ---------------------------------------------------------------- large answers
-
-
-def rows_of(pushes: list[Event]) -> list[tuple[object, ...]]:
-    rows: list[tuple[object, ...]] = []
-    for event in pushes:
-        assert isinstance(event, PushReceived) and not isinstance(event.push, Draining)
-        rows += event.push[0]
-    return rows
-
-
-@pytest.mark.parametrize(
-    "push",
-    [
-        Deliver(tuple(DELIVERY._replace(token=n, payload=PAYLOAD) for n in range(5))),
-        TaskEnded(tuple(SHORT_VIEW._replace(token=n, result=PAYLOAD) for n in range(5))),
-        Abort(tuple((b"i" * 16, n, "r" * 900_000) for n in range(50))),
-    ],
-    ids=lambda push: type(push).__name__,
-)
-def test_push_too_large_for_a_frame_goes_out_as_several_in_order(push: Push) -> None:
-    pair = open_pair()
-    pair.broker.send_push(push)
-
-    events = pair.to_peer()
-
-    assert len(events) > 1
-    assert rows_of(events) == list(push[0])
-
-
-def test_claimed_too_large_for_a_frame_is_continued_by_deliver() -> None:
-    pair = open_pair()
-    pair.peer.send_request(Claim(5))
-    pair.to_broker()
-    tasks = tuple(DELIVERY._replace(token=n, payload=PAYLOAD) for n in range(5))
-
-    pair.broker.send_reply(1, Claimed(tasks))
-
-    reply, *pushes = pair.to_peer()
-    assert isinstance(reply, ReplyReceived) and isinstance(reply.reply, Claimed)
-    assert [*reply.reply.tasks, *rows_of(pushes)] == list(tasks)
-
-
-def test_watching_too_large_for_a_frame_is_continued_by_task_ended() -> None:
-    pair = open_pair()
-    pair.peer.send_request(Watch((b"i" * 16,)))
-    pair.to_broker()
-    ended = tuple(SHORT_VIEW._replace(token=n, result=PAYLOAD) for n in range(4))
-
-    pair.broker.send_reply(1, Watching(ended, (b"u" * 16,)))
-
-    reply, *pushes = pair.to_peer()
-    assert isinstance(reply, ReplyReceived) and isinstance(reply.reply, Watching)
-    assert reply.reply.unknown == (b"u" * 16,)
-    assert [*reply.reply.ended, *rows_of(pushes)] == list(ended)
-
-
-def test_page_too_large_for_a_frame_becomes_an_error_that_says_so() -> None:
-    pair = open_pair()
-    pair.peer.send_request(ListTasks())
-    pair.to_broker()
-    tasks = tuple(SHORT_VIEW._replace(result=PAYLOAD) for _ in range(4))
-
-    pair.broker.send_reply(1, TaskPage(tasks, 4, 4, 0, 0))
-
-    (event,) = pair.to_peer()
-    assert isinstance(event, ReplyReceived) and isinstance(event.reply, BadRequest)
-    assert "ask for less" in event.reply.text
-
-
-def test_view_with_the_largest_of_everything_fits_one_frame() -> None:
-    attempts = tuple((n, "w", n, 0, 0, 1, "\U0001f600" * 16_384) for n in range(100))
-    view = SHORT_VIEW._replace(result=PAYLOAD, payload=PAYLOAD, attempts=attempts)  # type: ignore[arg-type]
-    pair = open_pair()
-    pair.peer.send_request(GetTask(view.task_id, with_payload=True))
-    pair.to_broker()
-
-    pair.broker.send_reply(1, view)
-
-    (event,) = pair.to_peer()
-    assert isinstance(event, ReplyReceived) and isinstance(event.reply, TaskView)
-    assert len(event.reply.attempts) == 100
-
-
-# ---------------------------------------------------------------- the end
-
-
-def test_close_in_order_is_heard_without_an_error() -> None:
-    pair = open_pair()
-
-    pair.peer.send_close()
-
-    assert pair.to_broker() == [CloseReceived(None)]
-    assert pair.peer.is_closed and pair.broker.is_closed
-    assert pair.broker.receive_eof() == [] and pair.peer.receive_eof() == []
-
-
-def test_what_was_said_before_the_close_still_goes_out() -> None:
-    pair = open_pair()
-    pair.broker.send_push(Draining(1_000))
-    pair.broker.send_close(BrokerUnavailable("stopping"))
-
-    push, close = pair.to_peer()
-
-    assert push == PushReceived(Draining(1_000))
-    assert error_of(close).text == "stopping"
-
-
-def test_nothing_is_sent_or_heard_after_the_close() -> None:
-    pair = open_pair()
-    pair.peer.send_request(GetStats())
-    pair.to_broker()
-    pair.broker.send_close()
-    sent = pair.broker.pending_out_bytes
-
-    pair.broker.send_push(Draining(1))
-    pair.broker.send_reply(1, Done())
-    pair.broker.send_close(BadRequest())
-
-    assert pair.broker.pending_out_bytes == sent
-    assert pair.broker.receive(Encoder().request(2, GetStats())) == []
-    with pytest.raises(BrokerUnavailable):
-        pair.broker.send_request(Ping())
-
-
-def test_frames_behind_a_close_are_not_read() -> None:
-    pair = open_pair()
-
-    events = pair.broker.receive(Encoder().close(None) + Encoder().request(1, GetStats()))
-
-    assert events == [CloseReceived(None)]
-
-
-def test_broker_may_close_before_it_hears_a_hello() -> None:
-    pair = new_pair()
-    pair.peer.start_hello("client")
-
-    pair.broker.send_close(BrokerUnavailable("too many"))
-
-    assert error_of(pair.to_peer()[0]).text == "too many"
-
-
-def test_hanging_up_without_a_close_is_a_failure() -> None:
-    (event,) = open_pair().peer.receive_eof()
-
-    assert isinstance(event, Failed) and isinstance(event.error, BrokerUnavailable)
-
-
-def test_hanging_up_in_the_middle_of_a_frame_is_a_failure_that_says_so() -> None:
-    broker = open_pair().broker
-    broker.receive(bytes(3))
-
-    (event,) = broker.receive_eof()
-
-    assert isinstance(event, Failed) and isinstance(event.error, ProtocolError)
-    assert "middle of a frame" in event.error.text
-
-
-def test_request_before_the_welcome_is_refused() -> None:
-    pair = Pair(Connection(Role.BROKER), Connection(Role.PEER))
-    pair.peer.start_hello("client")
-
-    with pytest.raises(BrokerUnavailable):
-        pair.peer.send_request(GetStats())
-
-
 # ---------------------------------------------------------------- bytes
 
 
@@ -497,40 +319,3 @@ def test_connections_of_one_thread_may_share_an_encoder() -> None:
     other.start_hello("client", name="me")
 
     assert other.data_to_send() == Encoder().hello(HelloReceived(1, "client", "", "me"))
-
-
-def test_frames_come_out_whole_from_any_pieces() -> None:
-    messages = [frame(kind, bytes(size)) for kind, size in ((1, 0), (2, 70_000), (255, 3), (4, 65_536))]
-    data = b"".join(messages)
-    for step in (1, 4, 5, 1_000, 65_536, len(data)):
-        reader = FrameReader(100_000)
-
-        frames = [found for at in range(0, len(data), step) for found in reader.feed(data[at : at + step])]
-
-        assert [frame(kind, bytes(content)) for kind, content in frames] == messages
-        assert reader.is_between_frames
-
-
-def test_largest_frame_in_small_pieces_is_not_copied_again_and_again() -> None:
-    """A reader that joins what it holds on every feed would copy 5 * 10^11 bytes here, for minutes."""
-    message, step = memoryview(frame(1, bytes(limits.FRAME_BYTES_MAX - 1))), 256
-    reader = FrameReader(limits.FRAME_BYTES_MAX)
-
-    frames = [
-        found for at in range(0, len(message), step) for found in reader.feed(bytes(message[at : at + step]))
-    ]
-
-    assert len(frames) == 1
-
-
-def test_reader_gives_nothing_more_after_a_bad_length() -> None:
-    reader = FrameReader(100)
-    reader.feed(bytes(4))
-
-    assert reader.error is not None
-    assert reader.feed(frame(1, b"")) == []
-
-
-def test_push_that_cannot_be_halved_is_our_own_mistake() -> None:
-    with pytest.raises(AssertionError, match="always fits one frame"):
-        open_pair().broker.send_push(Draining(1, "r" * 40_000_000))

@@ -11,11 +11,11 @@ from tests.protocol.pairs import Pair, body, new_pair, open_pair
 from tq.errors import BadRequest, ProtocolError, Unsupported
 from tq.protocol import limits
 from tq.protocol.connection import Connection, Role
-from tq.protocol.events import CloseReceived, Failed, RequestReceived, RequestRefused
+from tq.protocol.events import CloseReceived, Failed, ReplyReceived, RequestReceived, RequestRefused
 from tq.protocol.frame_types import FrameType
 from tq.protocol.frames import frame
 from tq.protocol.strangers import recognise, recognise_server
-from tq.verbs import GetStats, Watch, Watching
+from tq.verbs import GetStats, Stats, Watch, Watching
 
 LATIN1_TASK = b"\x92\x01\x91\x93\xc4\x10" + b"i" * 16 + b"\xa4gr\xf6n\xc4\x00"
 
@@ -302,6 +302,22 @@ def test_bad_reply_ends_the_connection(content: bytes) -> None:
     pair.peer.send_request(GetStats())
 
     assert "ACK" in failure_of(pair.peer, frame(FrameType.ACK, content))
+
+
+@pytest.mark.parametrize("paused", [True, 1])
+def test_flags_of_many_rows_are_checked_too(paused: object) -> None:
+    pair = open_pair()
+    pair.peer.send_request(GetStats())
+    queues = [[f"q{n}", *[0] * 7, paused] for n in range(20)]
+
+    (event,) = pair.peer.receive(frame(FrameType.ACK, msgpack.packb([1, *[0] * 17, queues])))
+
+    if paused is True:
+        assert isinstance(event, ReplyReceived) and isinstance(event.reply, Stats)
+        assert all(queue.paused is True for queue in event.reply.queues)
+    else:
+        assert isinstance(event, Failed)
+        assert event.error.text == "ACK: queues[0].paused: 1 is not true or false"
 
 
 def test_error_reply_without_a_code_ends_the_connection() -> None:

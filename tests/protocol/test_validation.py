@@ -9,7 +9,7 @@ import pytest
 from tq.errors import BadRequest, PayloadTooLarge
 from tq.protocol import limits
 from tq.protocol.validate import check_request, check_tasks
-from tq.retry import RetryPolicy
+from tq.retry import CUSTOM, RetryPolicy
 from tq.task import ERROR_CHARS_MAX, PAYLOAD_BYTES_MAX, Cause, Priority, TaskSpec
 from tq.verbs import (
     Backup,
@@ -102,7 +102,7 @@ TASK_FAULTS: list[tuple[dict[str, object], str]] = [
     ({"metadata": {b"a": "1"}}, "tasks[0].metadata[1 bytes]: 1 bytes is not text; a map of text to text"),
     (
         {"metadata": {"a": "\udfff"}},
-        r"tasks[0].metadata['a']: has the character '\udfff', which UTF-8 does not have",
+        r"tasks[0].metadata['a']: '\udfff' is not valid in UTF-8",
     ),
     (
         {"metadata": {"a": "ß" * 32768}},
@@ -218,6 +218,9 @@ def test_long_batch_of_another_door_is_read_like_one_of_the_wire() -> None:
     tasks = [TaskSpec(n.to_bytes(16, "big"), "echo", retry=RetryPolicy(base_ms=n)) for n in range(20)]
 
     assert check_tasks(tasks) == tuple(tasks)
+    tasks[3] = tasks[3]._replace(retry=RetryPolicy(CUSTOM))
+    with pytest.raises(BadRequest, match=r"^tasks\[3\]\.retry\.delays_ms: 0 items; the custom"):
+        check_tasks(tasks)
     tasks[3] = tasks[3]._replace(retry=RetryPolicy(base_ms=-1))
     with pytest.raises(BadRequest, match=r"^tasks\[3\]\.retry\.base_ms: -1 is out of range"):
         check_tasks(tasks)
@@ -292,6 +295,21 @@ def test_too_long_error_text_is_cut_and_says_so(size: int) -> None:
         assert item.error.startswith("Traceback...")
         assert f"\n[the middle of {len(traceback)} characters was cut]\n" in item.error
         assert item.error.endswith("...ValueError: no")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "text"),
+    [
+        (1, -1, "items[7].token: -1 is out of range; 0 to 9223372036854775807"),
+        (3, "ok", "items[7].result: 'ok' is not bytes; 0 to 10485760 bytes"),
+        (4, 5, "items[7].error: 5 is not text; 0 to 16384 characters"),
+    ],
+)
+def test_wrong_item_in_a_long_settle_is_named(place: int, value: object, text: str) -> None:
+    items: list[Any] = [[A, n, 1, b"", "boom"] for n in range(20)]
+    items[7][place] = value
+
+    assert fault_of(Settle(tuple(SettleItem(*item) for item in items))) == text
 
 
 def test_empty_batches_are_allowed() -> None:

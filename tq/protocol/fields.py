@@ -195,9 +195,10 @@ class Metadata:
             raise Fault(f"{shown(value)} is not a map of text to text")
         if len(value) > METADATA_ITEMS_MAX:
             raise Fault(f"{len(value)} entries; 0 to {METADATA_ITEMS_MAX}")
-        size = 0
-        for key, text in value.items():
-            size += self._entry_bytes(key, text)
+        try:
+            size = len(("".join(value) + "".join(value.values())).encode())
+        except (TypeError, UnicodeEncodeError):
+            raise _wrong_entry(value) from None
         if size > METADATA_BYTES_MAX:
             raise Fault(f"{size} bytes; keys and texts together 0 to {METADATA_BYTES_MAX}")
         return value
@@ -205,15 +206,18 @@ class Metadata:
     def read_column(self, column: Sequence[object]) -> Sequence[object]:
         return column if not any(column) and set(map(type, column)) == {dict} else read_each(self, column)
 
-    def _entry_bytes(self, key: object, text: object) -> int:
-        for half in (key, text):
-            if not isinstance(half, str):
-                raise Fault(f"{shown(half)} is not text; a map of text to text").inside(f"[{shown(key)}]")
-            if found := _NOT_IN_TEXTS.search(half):
-                raise Fault(f"has the character {found[0]!r}, which UTF-8 does not have").inside(
-                    f"[{shown(key)}]"
-                )
-        return len(str(key).encode()) + len(str(text).encode())
+
+def _wrong_entry(entries: dict[object, object]) -> Fault:
+    """What is wrong with a map that does hold something wrong."""
+    key, half = next(
+        (key, half)
+        for entry in entries.items()
+        for key, half in ((entry[0], entry[0]), entry)
+        if not isinstance(half, str) or _NOT_IN_TEXTS.search(half)
+    )
+    if isinstance(half, str):
+        return Fault(f"{shown(half)} is not valid in UTF-8").inside(f"[{shown(key)}]")
+    return Fault(f"{shown(half)} is not text; a map of text to text").inside(f"[{shown(key)}]")
 
 
 class Optional:

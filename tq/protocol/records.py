@@ -89,4 +89,12 @@ class Ruled:
         return value
 
     def read_column(self, column: Sequence[object]) -> Sequence[object]:
-        return read_each(self, column)
+        values = self._record.read_column(column)
+        row = 0
+        try:
+            for row, value in enumerate(values):  # noqa: B007  the fault below wants it
+                self._rule(value)
+        except Fault as fault:
+            fault.row = row
+            raise
+        return values
