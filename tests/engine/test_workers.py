@@ -49,10 +49,10 @@ def test_a_worker_that_disconnects_keeps_its_lease_for_the_grace_and_no_longer()
         [first] = await worker.delivered(1)
         engine.backend.disconnected(worker)
         engine.clock.advance(4_900)
-        engine.backend._roster.sweep()
+        engine.backend._sweep()
         assert (await engine.call(GetTask(task_id))).state == IN_PROGRESS
         engine.clock.advance(200)
-        engine.backend._roster.sweep()
+        engine.backend._sweep()
         other = await engine.worker()
         [second] = await other.delivered(1)
         assert (second.task_id, second.attempt) == (task_id, 2)
@@ -74,7 +74,7 @@ def test_a_worker_that_comes_back_within_the_grace_goes_on() -> None:
         engine.clock.advance(4_000)
         again = await engine.worker(session_id=session_id, holds=((task_id, delivery.token),))
         engine.clock.advance(4_000)
-        engine.backend._roster.sweep()
+        engine.backend._sweep()
         reply = await engine.call(Settle((SettleItem(task_id, delivery.token),)), again)
         assert reply.codes == b"\0"
 
@@ -104,10 +104,10 @@ def test_two_missed_beats_give_a_silent_worker_up() -> None:
         engine.clock.advance(1_900)
         await engine.call(Heartbeat(running=1), worker)
         engine.clock.advance(2_900)
-        engine.backend._roster.sweep()
+        engine.backend._sweep()
         assert (await engine.call(GetStats())).in_progress_count == 1
         engine.clock.advance(200)
-        engine.backend._roster.sweep()
+        engine.backend._sweep()
         await engine.call(ResumeQueue("default"))  # behind the closing of the session, in the log
         assert (await engine.call(GetHealth())).pending_tasks == 1
         with pytest.raises(LeaseLost):

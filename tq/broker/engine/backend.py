@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 from tq.broker.backend import Answer, Capabilities, Peer
 from tq.broker.engine.applier import Applier
+from tq.broker.engine.attendance import Attendance
 from tq.broker.engine.deliveries import Deliveries
 from tq.broker.engine.entry_clock import EntryClock
-from tq.broker.engine.proposer import Proposer
+from tq.broker.engine.proposer import Proposer, ignore
 from tq.broker.engine.purges import Purges
 from tq.broker.engine.reader import Reader
 from tq.broker.engine.reads import Reads
@@ -24,14 +25,9 @@ from tq.broker.engine.timekeeper import Timekeeper
 from tq.broker.engine.waiters import Waiters
 from tq.broker.machine.commands import (
     CancelTask,
-    ChangeCapacity,
     ClaimTasks,
-    CloseSession,
-    ExtendLeases,
-    OpenSession,
     RetryTask,
     SetPause,
-    SettleTasks,
     SubmitTasks,
     Tick,
 )
@@ -40,8 +36,7 @@ from tq.broker.replication.log import ReplicatedLog
 from tq.broker.storage.disk import DiskThread
 from tq.broker.storage.store import Store
 from tq.clock import Clock
-from tq.errors import LeaseLost, TqError
-from tq.task import IN_PROGRESS, PENDING, Cause
+from tq.task import IN_PROGRESS, PENDING
 from tq.verbs import (
     Backup,
     Cancel,
@@ -63,8 +58,6 @@ from tq.verbs import (
     Ping,
     Purge,
     Register,
-    Registered,
-    Reply,
     Request,
     ResumeQueue,
     Retry,
@@ -126,8 +119,11 @@ class NativeBackend:
             on_fatal=on_fatal,
             wait_ms=settings.wal_sync_interval_ms,
         )
-        self._roster = Roster(clock, grace_ms=settings.grace_ms, close=self._close_lost)
+        self._roster = Roster(clock, grace_ms=settings.grace_ms)
         self._deliveries = Deliveries(loop, self._applier.written, self._roster, withdraw=self._withdraw)
+        self._attendance = attendance = Attendance(
+            loop, self._proposer, self._roster, self._deliveries, grace_ms=settings.grace_ms
+        )
         self._waiters = Waiters()
         self._reads = reads = Reads(disk)
         self._reader = Reader(loop, store, reads, self._applier.machine, self._waiters, self._roster)
@@ -147,7 +143,7 @@ class NativeBackend:
         self._is_stopped = False
         self._handlers: dict[type[Request], Callable[[Peer, Any, Answer], None]] = {
             Submit: self._submit,
-            Settle: self._settle,
+            Settle: attendance.settle,
             GetTask: self._get_task,
             Watch: self._reader.watch,
             Cancel: self._cancel,
@@ -161,12 +157,12 @@ class NativeBackend:
             GetCluster: self._cluster,
             GetHealth: self._health,
             Backup: self._backup,
-            Register: self._register,
-            Heartbeat: self._heartbeat,
-            SetCapacity: self._set_capacity,
-            Claim: self._claim,
-            Extend: self._extend,
-            Deregister: self._deregister,
+            Register: attendance.register,
+            Heartbeat: attendance.heartbeat,
+            SetCapacity: attendance.set_capacity,
+            Claim: attendance.claim,
+            Extend: attendance.extend,
+            Deregister: attendance.deregister,
             Ping: self._ping,
         }
 
@@ -192,7 +188,7 @@ class NativeBackend:
         for session_id in self._state.sessions:
             self._roster.expect(session_id)
         self._timekeeper.look()
-        self._every(SWEEP_SECONDS, self._roster.sweep)
+        self._every(SWEEP_SECONDS, self._sweep)
         self._every(RETIRE_SECONDS, self._purges.retire)
         self._every(SYNC_SECONDS, self._applier.sync)
 
@@ -200,10 +196,7 @@ class NativeBackend:
         self._handlers[type(request)](peer, request, answer)
 
     def disconnected(self, peer: Peer) -> None:
-        session_id = self._roster.session_of(peer)
-        if session_id is not None:
-            self._deliveries.end_claim(session_id)
-        self._roster.release(peer)
+        self._attendance.disconnected(peer)
         self._waiters.release(peer)
 
     async def stop(self) -> None:
@@ -248,88 +241,6 @@ class NativeBackend:
 
     def _resume(self, peer: Peer, request: ResumeQueue, answer: Answer) -> None:
         self._proposer.add(SetPause(request.queue, False, ""), answer)
-
-    # ------------------------------------------------------------ workers
-
-    def _register(self, peer: Peer, request: Register, answer: Answer) -> None:
-        def registered(reply: Reply | TqError) -> None:
-            if isinstance(reply, Registered):
-                self._roster.attach(request.session_id, peer, request.heartbeat_ms)
-                reply = reply._replace(grace_ms=self._settings.grace_ms)
-            answer(reply)
-
-        command = OpenSession(
-            request.session_id,
-            request.worker_id,
-            request.queues,
-            request.task_types,
-            request.capacity,
-            request.holds,
-            request.host,
-            request.pid,
-            request.version,
-        )
-        self._proposer.add(command, registered)
-
-    def _heartbeat(self, peer: Peer, request: Heartbeat, answer: Answer) -> None:
-        answer(Done() if self._roster.beat(peer, request) else _not_registered())
-
-    def _settle(self, peer: Peer, request: Settle, answer: Answer) -> None:
-        session_id = self._roster.session_of(peer)
-        if session_id is None:
-            answer(_not_registered())
-            return
-        self._proposer.add(SettleTasks(session_id, request.items), answer, tasks=len(request.items))
-
-    def _extend(self, peer: Peer, request: Extend, answer: Answer) -> None:
-        session_id = self._roster.session_of(peer)
-        if session_id is None:
-            answer(_not_registered())
-            return
-        self._proposer.add(ExtendLeases(session_id, request.items), answer)
-
-    def _set_capacity(self, peer: Peer, request: SetCapacity, answer: Answer) -> None:
-        session_id = self._roster.session_of(peer)
-        if session_id is None:
-            answer(_not_registered())
-            return
-        self._proposer.add(ChangeCapacity(session_id, request.capacity), answer)
-
-    def _claim(self, peer: Peer, request: Claim, answer: Answer) -> None:
-        session_id = self._roster.session_of(peer)
-        if session_id is None:
-            answer(_not_registered())
-            return
-        self._deliveries.open_claim(session_id, answer, request.wait_ms)
-
-        def credited(reply: Reply | TqError) -> None:
-            # A lease of this very entry is handed out after the replies; only then is an empty answer due.
-            if isinstance(reply, TqError) or not request.wait_ms:
-                self._loop.call_soon(self._deliveries.end_claim, session_id)
-
-        self._proposer.add(ClaimTasks(session_id, request.limit), credited)
-
-    def _deregister(self, peer: Peer, request: Deregister, answer: Answer) -> None:
-        session_id = self._roster.session_of(peer)
-        if session_id is None:
-            answer(_not_registered())
-            return
-        self._deliveries.end_claim(session_id)
-        self._close(session_id, Cause.RELEASED, answer)
-
-    def _close_lost(self, session_id: bytes) -> None:
-        self._close(session_id, Cause.LEASE_LOST, _ignore)
-
-    def _close(self, session_id: bytes, cause: Cause, answer: Answer) -> None:
-        def closed(reply: Reply | TqError) -> None:
-            if not isinstance(reply, TqError):
-                self._roster.forget(session_id)
-            answer(reply)
-
-        self._proposer.add(CloseSession(session_id, int(cause)), closed)
-
-    def _withdraw(self, session_id: bytes) -> None:
-        self._proposer.add(ClaimTasks(session_id, 0), _ignore)
 
     # ------------------------------------------------------------ questions
 
@@ -379,6 +290,13 @@ class NativeBackend:
             self._reader.tell(outcome)
         self._timekeeper.look()
 
+    def _sweep(self) -> None:
+        for session_id in self._roster.lost():
+            self._attendance.close_lost(session_id)
+
+    def _withdraw(self, session_id: bytes) -> None:
+        self._proposer.add(ClaimTasks(session_id, 0), ignore)
+
     def _now_ms(self) -> int:
         return self._entry_clock.now_ms(may_jump=not self._state.totals[IN_PROGRESS])
 
@@ -393,13 +311,3 @@ class NativeBackend:
             chore()
 
         self._chores.append(self._loop.call_later(seconds, run))
-
-
-def _not_registered() -> LeaseLost:
-    return LeaseLost(
-        "this connection has not registered as a worker, or its session was closed; register again"
-    )
-
-
-def _ignore(reply: Reply | TqError) -> None:
-    """Nobody waits for this answer."""

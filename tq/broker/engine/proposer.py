@@ -17,6 +17,7 @@ from tq.broker.machine.commands import Command
 from tq.broker.machine.effects import Outcome
 from tq.broker.replication.log import ReplicatedLog
 from tq.errors import BrokerUnavailable, OutcomeUnknown, TqError
+from tq.verbs import Reply
 
 ENTRY_TASKS_MAX = 2_000
 """Tasks an entry gathers before the next one begins: bounds how long applying it holds the loop. A single larger
@@ -139,3 +140,7 @@ class Proposer:
         if self._in_flight is not None or self._waiting:
             self._idle = self._loop.create_future()
             await self._idle
+
+
+def ignore(reply: Reply | TqError) -> None:
+    """The answer for commands that nobody waits for."""

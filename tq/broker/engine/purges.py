@@ -11,7 +11,7 @@ from collections.abc import Callable
 from tq.broker.backend import Answer
 from tq.broker.engine.entries import unpack_ended
 from tq.broker.engine.lists import STATES
-from tq.broker.engine.proposer import Proposer
+from tq.broker.engine.proposer import Proposer, ignore
 from tq.broker.engine.reads import Reads
 from tq.broker.machine.commands import CancelTask, ForgetTasks
 from tq.broker.machine.state import CLASS_OF_STATE, State
@@ -131,12 +131,9 @@ class Purges:
             return
         if state < COMPLETED:
             for task_id in task_ids:
-                self._proposer.add(CancelTask(task_id, False), _ignore)
+                # One that moved on meanwhile is not cancelled, and so not forgotten.
+                self._proposer.add(CancelTask(task_id, False), ignore)
         self._proposer.add(ForgetTasks(tuple(task_ids)), forgotten, tasks=len(task_ids))
-
-
-def _ignore(reply: Reply | TqError) -> None:
-    """A task that moved on meanwhile is not forgotten, and that is all there is to it."""
 
 
 def _as_error(error: Exception) -> TqError:

@@ -6,8 +6,6 @@ disconnected and did not come back within the grace, is closed by a command, and
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from tq.broker.backend import Peer
 from tq.clock import Clock
 from tq.verbs import Heartbeat, Push
@@ -47,11 +45,10 @@ class Presence:
 class Roster:
     """Keyed by session id; a peer attends to at most one session."""
 
-    def __init__(self, clock: Clock, *, grace_ms: int, close: Callable[[bytes], None]) -> None:
-        """close: propose that this session be closed."""
+    def __init__(self, clock: Clock, *, grace_ms: int) -> None:
+        """grace_ms: how long a session outlives its worker's connection."""
         self._clock = clock
         self._grace_ms = grace_ms
-        self._close = close
         self._present: dict[bytes, Presence] = {}
         self._session_of: dict[Peer, bytes] = {}
 
@@ -117,13 +114,15 @@ class Roster:
     def connected_count(self) -> int:
         return len(self._session_of)
 
-    def sweep(self) -> None:
-        """Give up every worker that is silent or gone for too long. Call it a few times a second."""
+    def lost(self) -> list[bytes]:
+        """Sessions whose workers are silent or gone for too long, each told once: they are to be closed."""
         now_ms = self._clock.monotonic_ms()
-        for session_id, presence in list(self._present.items()):
+        found = []
+        for session_id, presence in self._present.items():
             if not presence.is_closing and self._is_lost(presence, now_ms):
                 presence.is_closing = True
-                self._close(session_id)
+                found.append(session_id)
+        return found
 
     def _is_lost(self, presence: Presence, now_ms: int) -> bool:
         if presence.gone_ms is not None:

@@ -1,0 +1,146 @@
+"""What workers ask of the backend: registering, beating, claiming, settling, leaving.
+
+Everything but the registration goes by the session of the peer that asks: a peer that has none, or whose session was
+closed meanwhile, is told to register again.
+"""
+
+from __future__ import annotations
+
+from asyncio import AbstractEventLoop
+
+from tq.broker.backend import Answer, Peer
+from tq.broker.engine.deliveries import Deliveries
+from tq.broker.engine.proposer import Proposer, ignore
+from tq.broker.engine.roster import Roster
+from tq.broker.machine.commands import (
+    ChangeCapacity,
+    ClaimTasks,
+    CloseSession,
+    Command,
+    ExtendLeases,
+    OpenSession,
+    SettleTasks,
+)
+from tq.errors import LeaseLost, TqError
+from tq.task import Cause
+from tq.verbs import (
+    Claim,
+    Deregister,
+    Done,
+    Extend,
+    Heartbeat,
+    Register,
+    Registered,
+    Reply,
+    SetCapacity,
+    Settle,
+)
+
+
+class Attendance:
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        proposer: Proposer,
+        roster: Roster,
+        deliveries: Deliveries,
+        *,
+        grace_ms: int,
+    ) -> None:
+        self._loop = loop
+        self._proposer = proposer
+        self._roster = roster
+        self._deliveries = deliveries
+        self._grace_ms = grace_ms
+
+    def register(self, peer: Peer, request: Register, answer: Answer) -> None:
+        def registered(reply: Reply | TqError) -> None:
+            if isinstance(reply, Registered):
+                self._roster.attach(request.session_id, peer, request.heartbeat_ms)
+                reply = reply._replace(grace_ms=self._grace_ms)
+            answer(reply)
+
+        command = OpenSession(
+            request.session_id,
+            request.worker_id,
+            request.queues,
+            request.task_types,
+            request.capacity,
+            request.holds,
+            request.host,
+            request.pid,
+            request.version,
+        )
+        self._proposer.add(command, registered)
+
+    def heartbeat(self, peer: Peer, request: Heartbeat, answer: Answer) -> None:
+        answer(Done() if self._roster.beat(peer, request) else _not_registered())
+
+    def settle(self, peer: Peer, request: Settle, answer: Answer) -> None:
+        session_id = self._session_of(peer, answer)
+        if session_id is not None:
+            command = SettleTasks(session_id, request.items)
+            self._proposer.add(command, answer, tasks=len(request.items))
+
+    def extend(self, peer: Peer, request: Extend, answer: Answer) -> None:
+        session_id = self._session_of(peer, answer)
+        if session_id is not None:
+            self._propose(ExtendLeases(session_id, request.items), answer)
+
+    def set_capacity(self, peer: Peer, request: SetCapacity, answer: Answer) -> None:
+        session_id = self._session_of(peer, answer)
+        if session_id is not None:
+            self._propose(ChangeCapacity(session_id, request.capacity), answer)
+
+    def claim(self, peer: Peer, request: Claim, answer: Answer) -> None:
+        session_id = self._session_of(peer, answer)
+        if session_id is None:
+            return
+        self._deliveries.open_claim(session_id, answer, request.wait_ms)
+
+        def credited(reply: Reply | TqError) -> None:
+            # A lease of this very entry is handed out after the replies; only then is an empty answer due.
+            if isinstance(reply, TqError) or not request.wait_ms:
+                self._loop.call_soon(self._deliveries.end_claim, session_id)
+
+        self._propose(ClaimTasks(session_id, request.limit), credited)
+
+    def deregister(self, peer: Peer, request: Deregister, answer: Answer) -> None:
+        session_id = self._session_of(peer, answer)
+        if session_id is not None:
+            self._deliveries.end_claim(session_id)
+            self._close(session_id, Cause.RELEASED, answer)
+
+    def close_lost(self, session_id: bytes) -> None:
+        """Its worker is given up: its tasks go back."""
+        self._close(session_id, Cause.LEASE_LOST, ignore)
+
+    def disconnected(self, peer: Peer) -> None:
+        """The peer is gone; if it was a worker, its grace begins."""
+        session_id = self._roster.session_of(peer)
+        if session_id is not None:
+            self._deliveries.end_claim(session_id)
+        self._roster.release(peer)
+
+    def _close(self, session_id: bytes, cause: Cause, answer: Answer) -> None:
+        def closed(reply: Reply | TqError) -> None:
+            if not isinstance(reply, TqError):
+                self._roster.forget(session_id)
+            answer(reply)
+
+        self._propose(CloseSession(session_id, int(cause)), closed)
+
+    def _propose(self, command: Command, answer: Answer) -> None:
+        self._proposer.add(command, answer)
+
+    def _session_of(self, peer: Peer, answer: Answer) -> bytes | None:
+        session_id = self._roster.session_of(peer)
+        if session_id is None:
+            answer(_not_registered())
+        return session_id
+
+
+def _not_registered() -> LeaseLost:
+    return LeaseLost(
+        "this connection has not registered as a worker, or its session was closed; register again"
+    )
