@@ -57,7 +57,7 @@ TASK_FAULTS: list[tuple[dict[str, object], str]] = [
     ({"priority": True}, "tasks[0].priority: True is not an integer; 0 to 255"),
     ({"priority": 1.5}, "tasks[0].priority: 1.5 is not an integer; 0 to 255"),
     ({"priority": None}, "tasks[0].priority: None is not an integer; 0 to 255"),
-    ({"priority": object()}, "tasks[0].priority: a value of type object is not an integer; 0 to 255"),
+    ({"priority": slice(1)}, "tasks[0].priority: a value of type slice is not an integer; 0 to 255"),
     (
         {"schedule_at_ms": limits.TIME_MS_MAX + 1},
         "tasks[0].schedule_at_ms: 253402300800000 is out of range; 0 to 253402300799999",

@@ -165,14 +165,31 @@ def test_manifest_edit_with_a_changed_length_is_refused_or_harmless(
         shutil.rmtree(case)
 
 
+@pytest.mark.parametrize("name", ["manifest", "log"])
+def test_record_that_seems_to_be_of_a_recycled_log_is_refused(
+    killed: tuple[Path, int], copy: Path, name: str
+) -> None:
+    """RocksDB reads such a manifest for ever."""
+    logs = wal_files(str(copy))
+    path = manifest_path(str(copy), manifest_number(str(copy))) if name == "manifest" else logs[0][1]
+    stops = [record.stop for record in records(path)]
+    content = bytearray(path.read_bytes())
+    content[stops[len(stops) // 2] + 6] |= 4
+    path.write_bytes(content)
+
+    with pytest.raises(StoreDamaged, match=f"{path.name} is damaged at byte"):
+        open_database(copy)
+
+
 def test_refusal_changes_nothing(copy: Path) -> None:
-    table = next(copy.glob("*.sst"))
-    content = bytearray(table.read_bytes())
-    content[len(content) // 2] ^= 1
-    table.write_bytes(content)
+    # All of them: one alone may be what a flush that was killed left behind.
+    for table in copy.glob("*.sst"):
+        content = bytearray(table.read_bytes())
+        content[len(content) // 2] ^= 1
+        table.write_bytes(content)
     before = {f.name: f.read_bytes() for f in copy.iterdir() if not f.name.startswith("LOG")}
 
-    with pytest.raises(StoreDamaged, match=rf"{table.name}.*estore a backup"):
+    with pytest.raises(StoreDamaged, match="restore a backup"):
         open_database(copy)
 
     assert {f.name: f.read_bytes() for f in copy.iterdir() if not f.name.startswith("LOG")} == before

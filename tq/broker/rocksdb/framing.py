@@ -11,6 +11,7 @@ about a record that seems to go on behind the end of the file, be it that the fi
 from __future__ import annotations
 
 import mmap
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from struct import Struct
@@ -56,6 +57,12 @@ def records(path: Path) -> Iterator[Record]:
             is_inside = kind in (_FIRST, _MIDDLE)
             if not is_inside:
                 yield Record(head, stop)
+
+
+def end_of_records(path: Path) -> int:
+    """Where the last whole record of a log ends. Raises StoreDamaged when there is something that cannot be."""
+    last = deque(records(path), maxlen=1)
+    return last[0].stop if last else 0
 
 
 def broken(path: Path, place: int, what: str) -> StoreDamaged:

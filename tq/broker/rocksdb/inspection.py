@@ -18,7 +18,7 @@ from rocksdict import Cache, Rdict
 
 from tq.broker.rocksdb import rows, wal
 from tq.broker.rocksdb.files import CURRENT, has_database, manifest_number, manifest_path, wal_files
-from tq.broker.rocksdb.framing import broken, records
+from tq.broker.rocksdb.framing import broken, end_of_records
 from tq.broker.rocksdb.opening import damaged, mapped, open_rdict
 from tq.broker.rocksdb.options import Family
 from tq.broker.rocksdb.witness import Sighting, read_witness
@@ -69,6 +69,7 @@ def inspected(
     if not has_database(path):
         raise StoreDamaged(f"{Path(path, CURRENT)} is missing: there is no database where one was")
     _, sighting = read_witness(path)
+    _check_framing(path, sighting)
     try:
         rdict = open_rdict(path, families, cache, is_read_only=True)
     except StoreDamaged as error:
@@ -96,29 +97,35 @@ def _located(path: str, text: str) -> str:
     return f"{text} in a write-ahead log ({', '.join(logs)})" if logs else text
 
 
+def _check_framing(path: str, seen: Sighting) -> None:
+    """Raise StoreDamaged when a log cannot be walked through, or the manifest is shorter than it was.
+
+    Before RocksDB sees them: a fragment whose type a flipped bit made that of a recycled log keeps it reading for
+    ever. And it takes a manifest whose end is missing for the whole of it, and deletes the tables it does not name.
+    """
+    number = manifest_number(path)
+    if number < seen.manifest:
+        raise StoreDamaged(f"{Path(path, CURRENT)} names manifest {number}, and {seen.manifest} was in use")
+    manifest = manifest_path(path, number)
+    if not manifest.exists():
+        raise StoreDamaged(f"{manifest} is missing, and {Path(path, CURRENT)} names it")
+    whole = end_of_records(manifest)
+    if number == seen.manifest and whole < seen.manifest_bytes:
+        raise broken(manifest, whole, f"it ends here, and was {seen.manifest_bytes} bytes long")
+    for _, log in wal_files(path):
+        end_of_records(log)
+
+
 def _compare(path: str, rdict: Rdict, seen: Sighting) -> None:
     """Raise StoreDamaged when something that was synced is not here any more."""
-    number = manifest_number(path)
-    _compare_manifest(path, number, seen)
     needed_from = rdict.property_int_value("rocksdb.min-log-number-to-keep") or 0
-    wal.check_wals(path, needed_from=needed_from, manifest=number)
+    wal.check_wals(path, needed_from=needed_from, manifest=manifest_number(path))
     held = rdict.latest_sequence_number()
     if held < seen.sequence:
         raise StoreDamaged(
             f"{path} is damaged: it holds {held} writes and {seen.sequence} were synced; "
             "the end of its newest write-ahead log (*.log) is lost"
         )
-
-
-def _compare_manifest(path: str, number: int, seen: Sighting) -> None:
-    """RocksDB takes a manifest whose end is missing for the whole of it, and deletes the tables it does not name."""
-    if number < seen.manifest:
-        raise StoreDamaged(f"{Path(path, CURRENT)} names manifest {number}, and {seen.manifest} was in use")
-    if number == seen.manifest:
-        manifest = manifest_path(path, number)
-        whole = max((record.stop for record in records(manifest)), default=0)
-        if whole < seen.manifest_bytes:
-            raise broken(manifest, whole, f"it ends here, and was {seen.manifest_bytes} bytes long")
 
 
 def _verify(path: str, rdict: Rdict, name: str, on_verified: OnVerified) -> None:
