@@ -47,12 +47,6 @@ def test_index_range_holds_its_class_or_kind_and_nothing_else(
     assert (start <= key < stop) == (entry[:2] == (state_class, kind))
 
 
-@given(st.tuples(classes, kinds), st.tuples(classes, kinds))
-def test_counts_sort_by_class_then_kind(one: tuple[int, int], other: tuple[int, int]) -> None:
-    assert (keys.count_key(*one) < keys.count_key(*other)) == (one < other)
-    assert keys.count_of(keys.count_key(*one)) == one
-
-
 @given(kinds, seqs)
 def test_kinds_and_minutes_come_back(kind: int, minute: int) -> None:
     assert keys.kind_of(keys.kind_key(kind)) == kind
@@ -79,7 +73,6 @@ def test_layout_on_disk_is_fixed() -> None:
     assert keys.seq_key(258).hex() == "0000000000000102"
     assert keys.attempt_key(1, 2).hex() == "000000000000000100000002"
     assert keys.index_key(3, 4, 5).hex() == "03000000040000000000000005"
-    assert keys.count_key(3, 4).hex() == "0300000004"
     assert keys.kind_key(4).hex() == "00000004"
     assert keys.minute_key(6).hex() == "0000000000000006"
     assert keys.name_key("é") == b"\xc3\xa9"

@@ -7,8 +7,7 @@ for a number that does not fit: the machine never makes one.
     LIVE, PAYLOAD, EXTRA, RESULT  seq 8
     ATTEMPT                       seq 8 | number 4
     INDEX                         state class 1 | kind 4 | seq 8
-    COUNT                         state class 1 | kind 4
-    KIND                          kind 4
+    KIND, COUNT                   kind 4
     METER                         minute 8
     ENDED, SESSION                id (16 bytes)
     UNIQUE, QUEUE, META           name, UTF-8
@@ -65,16 +64,6 @@ def index_range(state_class: int, kind: int | None = None) -> tuple[bytes, bytes
     else:
         prefix = _INDEX_PREFIX.pack(state_class, kind)
     return prefix, prefix_end(prefix)
-
-
-def count_key(state_class: int, kind: int) -> bytes:
-    return _INDEX_PREFIX.pack(state_class, kind)
-
-
-def count_of(key: bytes) -> tuple[int, int]:
-    """(state class, kind)"""
-    state_class, kind = _INDEX_PREFIX.unpack(key)
-    return state_class, kind
 
 
 def kind_key(kind: int) -> bytes:
