@@ -59,6 +59,10 @@ class Node:
     def apply(self, index: int, now_ms: int, commands: Sequence[Command]) -> Outcome:
         outcome = self.machine.apply(index, now_ms, commands)
         self.rows.write(outcome)
+        for _, key, value in pack_writes([(Table.ENDED, *one) for one in outcome.archived.items()]):
+            assert self.rows.tables[Table.ENDED].get(key) == value, (
+                "what stands in for the store is written to it"
+            )
         if self.check_each:
             self.machine.check()
         return outcome
@@ -78,7 +82,7 @@ def _forbid_illegal_moves(state: State) -> None:
         assert to in LEGAL_TRANSITIONS[head.state], f"{head.state} may not become {to}"
         move(head, to)
 
-    state.move = checked  # type: ignore[method-assign]
+    state.move = checked  # type: ignore[method-assign, assignment]
 
 
 class Broker:
@@ -120,7 +124,8 @@ def said(outcome: Outcome) -> str:
     ]
     ended = [(head.task_id, head.seq, head.state) for head in outcome.ended]
     changed = [head.record() for head in outcome.changed]
-    return repr((replies, outcome.writes, effects, outcome.payloads, ended, changed))
+    sent = outcome.payloads, outcome.metadata, outcome.archived
+    return repr((replies, outcome.writes, effects, sent, ended, changed))
 
 
 def check_rows(node: Node) -> None:

@@ -18,7 +18,7 @@ from tq.broker.machine.commands import (
 from tq.broker.machine.effects import Lease, Outcome, Revoke
 from tq.broker.machine.heads import EndedRecord, Head
 from tq.task import Cause, TaskSpec
-from tq.verbs import Reply, SettleItem
+from tq.verbs import Reply, Settled, SettleItem
 
 
 def task_id(number: int) -> bytes:
@@ -133,3 +133,10 @@ def leased_to(outcome: Outcome) -> dict[str, list[int]]:
 
 def revoked(outcome: Outcome) -> list[Revoke]:
     return [effect for effect in outcome.effects if isinstance(effect, Revoke)]
+
+
+def codes(outcome: Outcome) -> list[int]:
+    """What a settle or an extension, the only command of its entry, was answered item by item."""
+    (reply,) = outcome.replies
+    assert isinstance(reply, Settled)
+    return list(reply.codes)

@@ -217,8 +217,8 @@ def test_ten_thousand_kinds_cost_a_lease_no_search(big: Scene) -> None:
 
 def test_hand_backs_of_ten_thousand_tasks_cost_no_search(big: Scene) -> None:
     big.submit(*[spec(number) for number in range(10_000)])
-    names = [f"w{number}" for number in range(100)]
-    big.apply(*[opening(name, 100) for name in names])
+    names = [f"w{number}" for number in range(1_000)]
+    big.apply(*[opening(name, 10) for name in names])
 
     big.apply(*[CloseSession(name.encode(), Cause.RELEASED) for name in names])
 

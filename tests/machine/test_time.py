@@ -56,6 +56,19 @@ def test_bounded_tick_stops_at_the_same_task_after_a_restart(
     assert scene.machine.state.totals[SCHEDULED] == 0
 
 
+def test_timer_of_a_unique_key_that_is_held_again_does_not_count_as_something_done(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tick, "TICK_TASKS_MAX", 1)
+    scene.submit(spec(1, unique_key="k", unique_ttl_ms=1_000), spec(2, delay_ms=1_000))
+    scene.cancel(1)
+    scene.retry(1)
+
+    scene.wait(1_000)
+
+    assert scene.state(2) == PENDING
+
+
 def test_bounded_tick_leaves_leases_that_are_past_their_deadline_to_the_next(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,7 +79,12 @@ def test_bounded_tick_leaves_leases_that_are_past_their_deadline_to_the_next(
     scene.submit(spec(4, timeout_ms=1_000), spec(5, delay_ms=1))
 
     scene.wait(60_000)
-    assert [scene.state(number) for number in (1, 2, 3, 4, 5)] == [RETRYING, RETRYING, *[IN_PROGRESS] * 2, SCHEDULED]
+    assert [scene.state(number) for number in (1, 2, 3, 4, 5)] == [
+        RETRYING,
+        RETRYING,
+        *[IN_PROGRESS] * 2,
+        SCHEDULED,
+    ]
     assert leased(scene.wait(0)) == []
     assert scene.state(4) == RETRYING
 

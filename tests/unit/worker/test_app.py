@@ -73,7 +73,9 @@ def test_options_can_be_chained_and_change_nothing_of_their_origin() -> None:
         (datetime(2030, 1, 1, tzinfo=UTC), 1_893_456_000_000),
     ],
 )
-def test_expires_takes_a_duration_from_now_or_a_moment(expires: str | timedelta | datetime, expected_ms: int) -> None:
+def test_expires_takes_a_duration_from_now_or_a_moment(
+    expires: str | timedelta | datetime, expected_ms: int
+) -> None:
     assert add.options(expires=expires).prepare(1, 2).task.spec_with(b"").expires_at_ms == expected_ms
 
 
@@ -90,7 +92,9 @@ def test_retry_says_its_policy() -> None:
         ((1, 2, 3), "too many positional arguments"),
     ],
 )
-def test_arguments_that_do_not_fit_the_signature_are_refused_at_send(arguments: tuple[int, ...], words: str) -> None:
+def test_arguments_that_do_not_fit_the_signature_are_refused_at_send(
+    arguments: tuple[int, ...], words: str
+) -> None:
     with pytest.raises(BadRequest) as caught:
         add.prepare(*arguments)  # type: ignore[call-arg, arg-type]
     assert words in caught.value.text
@@ -158,8 +162,12 @@ def test_the_workers_kind_applies_to_tasks_that_left_it_open(kind: Kind, lanes: 
 
 def test_in_a_script_the_files_name_stands_for_main(tmp_path: Path) -> None:
     script = tmp_path / "shop.py"
-    script.write_text("from tq import App\napp = App()\n@app.task\ndef buy(): ...\nimport sys; sys.stdout.write(buy.name)\n")
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=30, check=True)
+    script.write_text(
+        "from tq import App\napp = App()\n@app.task\ndef buy(): ...\nimport sys; sys.stdout.write(buy.name)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=30, check=True
+    )
     assert done.stdout == "shop.buy"
 
 
@@ -174,7 +182,7 @@ def test_dependencies_take_ids_and_handles() -> None:
 def test_every_option_of_the_keywords_is_one_of_submit_options() -> None:
     from tq.worker.options import OPTION_NAMES, OptionChanges, TaskDefaults
 
-    assert OPTION_NAMES == OptionChanges.__annotations__.keys()
+    assert OptionChanges.__annotations__.keys() == OPTION_NAMES
     assert TaskDefaults.__annotations__.keys() <= OPTION_NAMES
     assert SubmitOptions().merged({}) == SubmitOptions()
 

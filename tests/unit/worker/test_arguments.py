@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tq.errors import BadRequest, PayloadTooLarge
@@ -17,12 +17,23 @@ from tq.worker.arguments import (
 )
 
 SCALARS = (
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text() | st.binary()
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.binary()
 )
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(0, 9), inner))
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.integers(0, 9), inner, max_size=3)
+    ),
+)
 
 
-@given(st.lists(VALUES), st.dictionaries(st.text(), VALUES))
+@settings(max_examples=50)
+@given(st.lists(VALUES, max_size=4), st.dictionaries(st.text(), VALUES, max_size=4))
 def test_arguments_arrive_as_they_were_sent(args: list[object], kwargs: dict[str, object]) -> None:
     assert unpack_arguments(pack_arguments(tuple(args), kwargs, of="f")) == (args, kwargs)
 
@@ -61,7 +72,9 @@ def loop_in_itself() -> list[object]:
         (({(1, 2): 3, (1, object()): 4},), {}, "a key of argument 1[1] is object"),
     ],
 )
-def test_an_argument_that_cannot_travel_is_named(args: tuple[object, ...], kwargs: dict[str, object], words: str) -> None:
+def test_an_argument_that_cannot_travel_is_named(
+    args: tuple[object, ...], kwargs: dict[str, object], words: str
+) -> None:
     with pytest.raises(BadRequest) as caught:
         pack_arguments(args, kwargs, of="shop.send")
     assert caught.value.text.startswith("shop.send: ")

@@ -67,7 +67,9 @@ def test_compute_says_what_is_wrong(payload: bytes, words: str) -> None:
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize(("payload", "text"), [(b"as wished", "as wished"), (b"", "asked to fail"), (b"\xff", "\ufffd")])
+@pytest.mark.parametrize(
+    ("payload", "text"), [(b"as wished", "as wished"), (b"", "asked to fail"), (b"\xff", "\ufffd")]
+)
 def test_fail_always_raises_with_the_payload_as_text(payload: bytes, text: str) -> None:
     with pytest.raises(HandlerFailed) as caught:
         asyncio.run(fail(payload))

@@ -46,8 +46,9 @@ class Outcome(NamedTuple):
         `storage/keys` turns into bytes. payloads, metadata: by seq, of tasks submitted by this entry, and
         archived: what the archive must answer for an id from now on: until the writes have reached the store,
         these stand in for it.
-    ended: heads that reached an end in this entry, with their final state; for those who wait, and for metrics.
-    changed: every head this entry touched, ended ones too, in order of seq.
+    ended: heads that reached an end in this entry, with their final state; for those who wait, and for metrics. A
+        later command of the entry may have brought one back or forgotten it: `archived` says what stands.
+    changed: every head this entry touched, ended ones too, in the order they were first touched.
     """
 
     replies: list[Reply | TqError]

@@ -87,7 +87,6 @@ def _file(state: State, head: Head, reason: str, hold: Hold | None) -> None:
         hold.started_ms if hold else 0,
     )
     state.ended_records[head.task_id] = record
-    state.forgotten.pop(head.task_id, None)
 
 
 def _one_fewer(state: State, dependent: Head) -> None:
