@@ -80,7 +80,13 @@ class BrokerDouble:
         """Queue one task; returns the key its lease will have."""
         self._token += 1
         task_id = ids.new_id()
-        values = {"attempt": 1, "queue": "default", "priority": 150, "created_ms": 1, "max_retries": 3} | fields
+        values = {
+            "attempt": 1,
+            "queue": "default",
+            "priority": 150,
+            "created_ms": 1,
+            "max_retries": 3,
+        } | fields
         delivery = Delivery(task_id, self._token, task_type, payload, timeout_ms=timeout_ms, **values)  # type: ignore[arg-type]
         self._waiting.append(delivery)
         self.hand_out()
@@ -149,7 +155,9 @@ class BrokerDouble:
         if isinstance(request, Settle):
             return Settled(bytes(self._settle(item) for item in request.items))
         if isinstance(request, Extend):
-            return Settled(bytes(SETTLED_OK if item[:2] in self.leased else SETTLED_LEASE_LOST for item in request.items))
+            return Settled(
+                bytes(SETTLED_OK if item[:2] in self.leased else SETTLED_LEASE_LOST for item in request.items)
+            )
         assert isinstance(request, SetCapacity | Heartbeat | Deregister) or not hasattr(request, "tasks")
         return Done()
 

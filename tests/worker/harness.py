@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import uvloop
+
 from tests.worker.broker_double import WAIT_S, BrokerDouble
 from tq.client.routing import parse_addresses
 from tq.verbs import Register
@@ -17,6 +18,7 @@ from tq.worker.runtime import Worker, WorkerOptions
 from tq.worker.uplink import Dialing
 
 T = TypeVar("T")
+LOOK_S = 0.01
 
 
 def run(work: Coroutine[object, object, T]) -> T:
@@ -44,7 +46,9 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(app: App, options: WorkerOptions | None = None, broker: BrokerDouble | None = None) -> AsyncIterator[Bench]:
+async def bench(
+    app: App, options: WorkerOptions | None = None, broker: BrokerDouble | None = None
+) -> AsyncIterator[Bench]:
     """A registered worker. It is told to hand back at the end, and must end."""
     broker = broker or BrokerDouble()
     address = await broker.start()
@@ -63,11 +67,22 @@ async def bench(app: App, options: WorkerOptions | None = None, broker: BrokerDo
         await broker.stop()
 
 
-async def until(condition: Callable[[], bool], *, pause_s: float = 0.01) -> None:
-    """Wait for what other threads or processes do."""
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what other threads or processes do; nothing there can set an event here."""
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+
+    def look() -> None:
+        if done.done():
+            return
+        if condition():
+            done.set_result(None)
+        else:
+            loop.call_later(LOOK_S, look)
+
+    look()
     async with asyncio.timeout(WAIT_S):
-        while not condition():
-            await asyncio.sleep(pause_s)
+        await done
 
 
 async def seconds_of(waiting: Awaitable[T]) -> tuple[T, float]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import select
+from pathlib import Path
 
 from tq.worker.app import App
 from tq.worker.context import current
@@ -41,4 +43,10 @@ async def wait_long() -> None:
 
 @app.task(max_retries=0)
 def block_long() -> None:
+    select.select([], [], [], 3600)
+
+
+@app.task(kind="process", max_retries=0)
+def tell_pid_and_block(path: str) -> None:
+    Path(path).write_text(str(os.getpid()))
     select.select([], [], [], 3600)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import msgpack
 import pytest
+
 from tests.worker.harness import bench, run, until
 from tq import ids
 from tq.client.routing import Address
@@ -78,7 +79,9 @@ def test_what_a_handler_sets_in_its_context_ends_with_it() -> None:
 
         async with bench(app, WorkerOptions(concurrency=1)) as it:
             for number in ("1", "2"):
-                ending = await it.broker.ending(it.broker.submit("thread", NO_ARGUMENTS, metadata={"n": number}))
+                ending = await it.broker.ending(
+                    it.broker.submit("thread", NO_ARGUMENTS, metadata={"n": number})
+                )
                 assert msgpack.unpackb(ending.result) is True
 
     run(scenario())

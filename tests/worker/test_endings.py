@@ -6,6 +6,7 @@ import asyncio
 
 import msgpack
 import pytest
+
 from tests.worker.harness import bench, run, until
 from tq.errors import BadRequest, BrokerUnavailable, LeaseLost
 from tq.task import PAYLOAD_BYTES_MAX, Cause
@@ -148,7 +149,9 @@ def test_a_settle_answered_lease_lost_is_not_sent_again() -> None:
             await until(lambda: it.worker.counts.lost == 1)
             assert it.worker.counts.unsettled == 0
             await it.broker.ending(it.broker.submit("async", NO_ARGUMENTS))
-            assert sum(item.task_id == lost[0] for frame in it.broker.settle_frames for item in frame.items) == 1
+            assert (
+                sum(item.task_id == lost[0] for frame in it.broker.settle_frames for item in frame.items) == 1
+            )
 
     run(scenario())
 
@@ -168,7 +171,9 @@ def test_a_settle_that_could_not_be_taken_is_sent_again() -> None:
 def test_a_refused_result_becomes_an_error_and_spoils_no_other() -> None:
     async def scenario() -> None:
         def refuse(request: object) -> BadRequest | None:
-            if isinstance(request, Settle) and any(item.task_id == bad[0] and item.result for item in request.items):
+            if isinstance(request, Settle) and any(
+                item.task_id == bad[0] and item.result for item in request.items
+            ):
                 return BadRequest("result is odd")
             return None
 

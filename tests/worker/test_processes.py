@@ -7,6 +7,7 @@ import os
 
 import msgpack
 import pytest
+
 from tests.worker import victim
 from tests.worker.harness import bench, run, until
 from tq.client.routing import Address

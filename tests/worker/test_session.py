@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+
 from tests.worker import victim
 from tests.worker.broker_double import BrokerDouble
 from tests.worker.harness import bench, run, until
@@ -167,7 +168,9 @@ def test_a_drain_takes_no_new_work_and_finishes_what_runs() -> None:
 
 
 @pytest.mark.parametrize("is_hurried", [False, True])
-def test_what_still_runs_after_the_grace_or_a_second_signal_is_handed_back_uncharged(is_hurried: bool) -> None:
+def test_what_still_runs_after_the_grace_or_a_second_signal_is_handed_back_uncharged(
+    is_hurried: bool,
+) -> None:
     async def scenario() -> None:
         gates = Gates()
         async with bench(gates.app, WorkerOptions(grace_s=60.0 if is_hurried else 0.1)) as it:
@@ -213,7 +216,9 @@ def test_burst_ends_when_the_queues_are_empty() -> None:
     run(scenario())
 
 
-def test_too_many_abandoned_handlers_end_the_worker_for_a_fresh_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_abandoned_handlers_end_the_worker_for_a_fresh_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("tq.worker.consumer.ABANDONED_MAX", 2)
 
     async def scenario() -> None:
@@ -264,5 +269,25 @@ def test_an_extension_of_a_lost_lease_stops_the_task() -> None:
             gates.let_go()
             await until(lambda: it.worker.counts.running == 0)
             assert key not in it.broker.settled
+
+    run(scenario())
+
+
+def test_a_stop_counts_while_a_start_up_hook_hangs() -> None:
+    async def scenario() -> None:
+        gates = Gates()
+        gates.app.on_startup(asyncio.Event().wait)  # type: ignore[arg-type]
+        worker = Worker(gates.app, WorkerOptions(), Dialing(parse_addresses("127.0.0.1:1"), "", None))
+        worker.drain()
+        assert await worker.run() == EXIT_OK
+
+    run(scenario())
+
+
+def test_a_stop_counts_while_no_broker_can_be_reached() -> None:
+    async def scenario() -> None:
+        worker = Worker(Gates().app, WorkerOptions(), Dialing(parse_addresses("127.0.0.1:1"), "", None))
+        asyncio.get_running_loop().call_later(0.3, worker.drain)
+        assert await worker.run() == EXIT_OK
 
     run(scenario())

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+
 import msgpack
 import pytest
+
 from tests.worker import victim
 from tests.worker.harness import bench, run, seconds_of, until
 from tq.task import Cause
 from tq.verbs import Heartbeat
+from tq.worker.app import App
 from tq.worker.arguments import pack_arguments
 from tq.worker.runtime import WorkerOptions
 
@@ -117,5 +122,30 @@ def test_heartbeats_go_on_while_a_handler_blocks_its_loop() -> None:
             before = len(it.broker.of_type(Heartbeat))
             await it.broker.until(lambda: len(it.broker.of_type(Heartbeat)) >= before + 5)
             assert it.broker.of_type(Heartbeat)[-1].running == 1  # type: ignore[attr-defined]
+
+    run(scenario())
+
+
+def test_an_abandoned_handler_goes_no_further_when_its_call_returns() -> None:
+    async def scenario() -> None:
+        app = App()
+        returning, waiting = socket.socketpair()
+        went_on = threading.Event()
+
+        @app.task(name="stuck")
+        def stuck() -> None:
+            waiting.recv(1)
+            while not went_on.wait(0.2):
+                went_on.set()
+
+        async with bench(app, WorkerOptions(concurrency=1)) as it:
+            key = it.broker.submit("stuck", NO_ARGUMENTS, timeout_ms=100)
+            assert (await it.broker.ending(key)).cause == Cause.TIMEOUT
+            assert it.worker.counts.abandoned == 1
+            returning.send(b"x")
+            await until(lambda: it.worker.counts.abandoned == 0)
+            assert not went_on.is_set()
+        returning.close()
+        waiting.close()
 
     run(scenario())

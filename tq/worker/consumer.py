@@ -164,10 +164,7 @@ class Consumer:
                 if now_ms - run.stop_ms >= ABANDON_AFTER_MS:
                     self._abandon(run)
             elif run.context.deadline_ms <= now_ms:
-                limit_s = (run.context.deadline_ms - run.started_ms) / 1000
-                self._stop(
-                    run, TIMEOUT, f"{run.definition.name} ran longer than its time limit of {limit_s:g} s"
-                )
+                self._stop(run, TIMEOUT, f"{run.definition.name} ran longer than its {run.context.limit}")
 
     def _abandon(self, run: Run) -> None:
         if run.ended:

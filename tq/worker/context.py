@@ -30,7 +30,7 @@ class Reporter(Protocol):
 class TaskContext:
     """One attempt of one task, seen from inside its handler."""
 
-    __slots__ = ("_clock", "_deadline_ms", "_delivery", "_reporter", "_stop_reason")
+    __slots__ = ("_clock", "_deadline_ms", "_delivery", "_is_extended", "_reporter", "_stop_reason")
 
     def __init__(self, delivery: Delivery, reporter: Reporter, clock: Clock, now_ms: int) -> None:
         """now_ms: the clock's monotonic time; the time limit counts from then, or from `begin`."""
@@ -38,6 +38,7 @@ class TaskContext:
         self._reporter = reporter
         self._clock = clock
         self._deadline_ms = now_ms + delivery.timeout_ms
+        self._is_extended = False
         self._stop_reason = ""
 
     @property
@@ -104,12 +105,15 @@ class TaskContext:
     def progress(self, fraction: float, text: str = "") -> None:
         """Tell how far it is, 0.0 to 1.0, and what it does. Cheap: only the latest goes out, with the next heartbeat."""
         permille = min(1000, max(0, round(fraction * 1000)))
-        self._reporter.report_progress(self._delivery, permille, text[:PROGRESS_CHARS_MAX])
+        # Half a surrogate cannot be encoded; found here, it does no harm where heartbeats are made.
+        sendable = text[:PROGRESS_CHARS_MAX].encode("utf-8", "replace").decode()
+        self._reporter.report_progress(self._delivery, permille, sendable)
 
     def extend(self, duration: Duration) -> None:
         """Move the deadline to so long from now, here and at the broker; at most 30 days."""
         ms = min(duration_ms(duration, "extend"), TIMEOUT_MS_MAX)
         self._deadline_ms = self._clock.monotonic_ms() + ms
+        self._is_extended = True
         self._reporter.request_extension(self._delivery, ms)
 
     @property
@@ -118,6 +122,15 @@ class TaskContext:
         return get_logger("task").bind(task_id=self.task_id, task_type=self.task_type, attempt=self.attempt)
 
     # What follows is the worker's side of it.
+
+    @property
+    def limit(self) -> str:
+        """The time limit in words."""
+        return (
+            "extended time limit"
+            if self._is_extended
+            else f"time limit of {self._delivery.timeout_ms / 1000:g} s"
+        )
 
     def begin(self) -> None:
         """Count the time limit from now: the handler starts."""

@@ -32,7 +32,7 @@ def ending_of_value(definition: Definition, value: object) -> Ending:
     try:
         return Ending(DONE, checked_result(value) if definition.is_raw else pack_result(value))
     except TqError as error:
-        return Ending(ERROR, error=f"{definition.name}: {error.text}")
+        return Ending(ERROR, error=cut(f"{definition.name}: {error.text}"))
 
 
 def ending_of_error(error: BaseException) -> Ending:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tq.verbs import Delivery
 from tq.worker.context import TaskContext
 from tq.worker.definition import Definition
-from tq.worker.ending import CANCELLED, DONE, LEASE_LOST, RELEASED, TIMEOUT, Ending
+from tq.worker.ending import CANCELLED, DONE, LEASE_LOST, RELEASED, TIMEOUT, Ending, cut
 
 
 class Run:
@@ -63,7 +63,7 @@ class Run:
         if cause < 0 or (cause == RELEASED and ending.cause == DONE):
             return ending
         if cause == TIMEOUT and ending.error:
-            return Ending(TIMEOUT, error=f"{self.stop_reason}\n\n{ending.error}")
+            return Ending(TIMEOUT, error=cut(f"{self.stop_reason}\n\n{ending.error}"))
         if cause in (TIMEOUT, CANCELLED, LEASE_LOST):
             return Ending(cause, error=self.stop_reason)
         return Ending(cause, error=self.stop_reason, delay_ms=0)

@@ -13,13 +13,11 @@ import os
 import random
 import socket
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from tq import ids
 from tq.clock import Clock, SystemClock
-from tq.errors import BadRequest, TqError
+from tq.errors import BadRequest, Outcome, TqError
 from tq.logs import get_logger
 from tq.task import DEFAULT_QUEUE
 from tq.verbs import Abort, Delivery, Reply
@@ -31,6 +29,7 @@ from tq.worker.lanes.lane import Lane
 from tq.worker.lanes.loops import LoopLane
 from tq.worker.lanes.processes import ProcessLane
 from tq.worker.lanes.threads import ThreadLane
+from tq.worker.metrics import Counts, MetricsServer, samples
 from tq.worker.settler import Key, Settler, Wire
 from tq.worker.upkeep import Upkeep
 from tq.worker.uplink import Dialing, Identity, Uplink
@@ -50,6 +49,8 @@ BURST_IDLE_S = 0.25
 """How long nothing may have come, though there is credit, until the queues count as empty. The broker pushes at once;
 this leaves room for a commit."""
 BURST_ROUNDS = 2
+METRICS_HOST = "0.0.0.0"
+"""Whoever scrapes is another machine as a rule."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class WorkerOptions:
     """How one worker works; see `tq-worker --help`. queues: empty = those the app's tasks name, and `default`.
 
     app_path: MODULE:APP, needed by tasks of kind `process`: their children import it again.
-    worker_id: empty = host and process id.
+    worker_id: empty = host and process id. metrics_port: None = no metrics, 0 = the system's choice.
     """
 
     concurrency: int = 4
@@ -68,17 +69,7 @@ class WorkerOptions:
     grace_s: float = 60.0
     burst: bool = False
     app_path: str = ""
-
-
-class Counts(NamedTuple):
-    """What a worker did and does; for logs and metrics."""
-
-    running: int
-    abandoned: int
-    settled: int
-    lost: int
-    unsettled: int
-    reconnects: int
+    metrics_port: int | None = None
 
 
 class Worker:
@@ -122,6 +113,7 @@ class Worker:
         self._hand_back_asked = asyncio.Event()
         self._idle = asyncio.Event()
         self._settled = asyncio.Event()
+        self._metrics = MetricsServer(lambda: samples(self.counts, self._consumer))
         self._exit_code = EXIT_OK
         self._delivered = 0
 
@@ -134,29 +126,18 @@ class Worker:
         EXIT_AGAIN start it again: too many handlers had to be abandoned, or the last endings could not be delivered.
         EXIT_REFUSED the broker does not take this worker.
         """
-        try:
-            for lane in self._lanes.values():
-                await lane.open()
-        except Exception as error:  # noqa: BLE001  the app's own code; whatever it is, the worker cannot serve
-            log.error("cannot_start", f"the app could not be started: {error}", exc_info=error)
-            await self._close()
-            return EXIT_FAILED
-        self._consumer.open(self._lanes)
-        link = self._loop.create_task(self._uplink.run())
-        burst = self._loop.create_task(self._watch_for_empty_queues()) if self._options.burst else None
         asked = self._loop.create_task(self._drain_asked.wait())
-        await asyncio.wait([link, asked], return_when=asyncio.FIRST_COMPLETED)
-        if link.done():
-            log.error("refused", f"the broker does not take this worker: {link.exception()}")
-            self._exit_code = EXIT_REFUSED
+        working = self._loop.create_task(self._work())
+        # A stop may come while a start-up hook hangs, or before any broker was reached: it counts then too.
+        await asyncio.wait([working, asked], return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            self._exit_code = _exit_code_of(working.exception())
         else:
             await self._drain()
         await self._uplink.say_goodbye()
-        for task in (link, asked, burst):
-            if task is not None:
-                task.cancel()
-                with suppress(asyncio.CancelledError, TqError):
-                    await task
+        for task in (working, asked):
+            task.cancel()
+        await asyncio.wait([working, asked])
         await self._close()
         log.info(
             "stopped", "the worker has stopped", worker_id=self._identity.worker_id, exit_code=self._exit_code
@@ -175,22 +156,15 @@ class Worker:
     @property
     def counts(self) -> Counts:
         return Counts(
+            slots=self._options.concurrency,
             running=self._consumer.running,
             abandoned=self._consumer.abandoned,
             settled=self._settler.settled,
             lost=self._settler.lost,
             unsettled=self._settler.count,
             reconnects=self._uplink.reconnects,
+            connected=int(self._uplink.is_registered),
         )
-
-    @property
-    def consumer(self) -> Consumer:
-        """For metrics: what ended, and how."""
-        return self._consumer
-
-    @property
-    def is_registered(self) -> bool:
-        return self._uplink.is_registered
 
     # ------------------------------------------------------------ the uplink's side (Session)
 
@@ -220,6 +194,17 @@ class Worker:
         return self._upkeep.beat(wire, self._consumer.running, deadline)
 
     # ------------------------------------------------------------ inside
+
+    async def _work(self) -> None:
+        """Open everything and be connected, until cancelled. Raises what the app's hooks or the broker say."""
+        await self._open_metrics()
+        for lane in self._lanes.values():
+            await lane.open()
+        self._consumer.open(self._lanes)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._uplink.run())
+            if self._options.burst:
+                group.create_task(self._watch_for_empty_queues())
 
     def _make_lanes(self) -> Mapping[str, Lane]:
         """The loop always, for the start-up hooks run on it; the others when a task needs them."""
@@ -278,7 +263,7 @@ class Worker:
         quiet, delivered = 0, -1
         while quiet < BURST_ROUNDS:
             await asyncio.sleep(BURST_IDLE_S)
-            is_quiet = self.is_registered and not self._consumer.running and not self._settler.count
+            is_quiet = self._uplink.is_registered and not self._consumer.running and not self._settler.count
             quiet = quiet + 1 if is_quiet and delivered == self._delivered else 0
             delivered = self._delivered
         log.info("burst_done", "the queues are empty", delivered=self._delivered)
@@ -301,10 +286,27 @@ class Worker:
             self._exit_code = EXIT_AGAIN
             self.drain()
 
+    async def _open_metrics(self) -> None:
+        if self._options.metrics_port is not None:
+            port = await self._metrics.open(METRICS_HOST, self._options.metrics_port)
+            log.info("metrics", f"metrics at http://{METRICS_HOST}:{port}/metrics", port=port)
+
     async def _close(self) -> None:
+        self._metrics.close()
         self._consumer.close()
         for lane in self._lanes.values():
             await lane.close()
+
+
+def _exit_code_of(failure: BaseException | None) -> int:
+    """Why the worker stopped working, logged, as an exit code."""
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    if isinstance(failure, TqError) and failure.outcome is Outcome.REJECTED:
+        log.error("refused", f"the broker does not take this worker: {failure.text}", code=failure.code)
+        return EXIT_REFUSED
+    log.error("cannot_work", f"the worker cannot work: {failure!r}", exc_info=failure)
+    return EXIT_FAILED
 
 
 def _identity(registry: Mapping[str, Definition], options: WorkerOptions) -> Identity:

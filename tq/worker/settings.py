@@ -23,6 +23,7 @@ def options_of(section: WorkerSection, app_path: str) -> WorkerOptions:
         grace_s=section.graceful_shutdown_timeout_secs,
         burst=section.burst,
         app_path=app_path,
+        metrics_port=section.metrics_port,
     )
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from tq import ids
 from tq.client.routing import back_off_s
-from tq.errors import LeaseLost, Outcome, TqError
+from tq.errors import LeaseLost, Outcome, OutcomeUnknown, TqError
 from tq.logs import get_logger
 from tq.protocol.limits import BATCH_ITEMS_MAX
 from tq.verbs import SETTLED_OK, Reply, Request, Settle, Settled, SettleItem
@@ -115,10 +115,7 @@ class Settler:
 
     def _answered(self, future: asyncio.Future[Reply]) -> None:
         batch, self._under_way = self._under_way, []
-        if future.cancelled():
-            self._again(batch, 0.0)
-            return
-        error = future.exception()
+        error = OutcomeUnknown() if future.cancelled() else future.exception()
         if error is None:
             reply = future.result()
             assert isinstance(reply, Settled)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import islice
 
 import psutil
@@ -39,7 +40,8 @@ class Upkeep:
         self._progress[delivery.task_id] = (permille, text)
 
     def request_extension(self, delivery: Delivery, ms: int) -> None:
-        self._loop.call_soon_threadsafe(self._extend, (delivery.task_id, delivery.token), ms)
+        with suppress(RuntimeError):  # the worker has gone, and an abandoned handler still runs
+            self._loop.call_soon_threadsafe(self._extend, (delivery.task_id, delivery.token), ms)
 
     # ------------------------------------------------------------ on the main loop
 

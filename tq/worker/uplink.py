@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 from tq.client.link import Link
 from tq.client.routing import Address, Rotation, back_off_s
-from tq.errors import AuthenticationFailed, NotLeader, PermissionDenied, ProtocolError, TqError
+from tq.errors import NotLeader, Outcome, TqError
 from tq.logs import get_logger
 from tq.protocol.limits import BATCH_ITEMS_MAX
 from tq.verbs import (
@@ -228,10 +228,7 @@ class Uplink:
 
     def _after_failure(self, address: Address, error: TqError) -> float:
         """Where to go next, and after how many seconds."""
-        if (
-            isinstance(error, AuthenticationFailed | PermissionDenied | ProtocolError)
-            and not self._has_registered
-        ):
+        if error.outcome is Outcome.REJECTED and not self._has_registered:
             raise error
         if isinstance(error, NotLeader) and error.leader:
             self._rotation.redirect(address, error.leader)

@@ -22,7 +22,7 @@ from tq.logs import get_logger
 from tq.worker.app import App
 from tq.worker.ending import RELEASED, Ending
 from tq.worker.invoke import invoke_async
-from tq.worker.lanes.interrupt import throw_stopped
+from tq.worker.lanes.interrupt import Pulse
 from tq.worker.lanes.lane import INTERRUPT_AFTER_S, Finished
 from tq.worker.lanes.mailbox import Mailbox
 from tq.worker.run import Run
@@ -31,8 +31,14 @@ log = get_logger("worker")
 
 LAST_CANCEL_WAIT_S = 0.5
 """How long handlers that were abandoned may take to notice that the loop ends."""
+LOOK_AGAIN_S = 0.1
+"""How often a run that blocks its loop in a call that cannot be interrupted is looked at."""
 CLOSE_WAIT_S = 5.0
 """How long that and the shut-down hooks may take when the worker ends."""
+
+
+class HookFailed(Exception):
+    """A start-up or shut-down hook of the app failed."""
 
 
 class LoopLane:
@@ -43,22 +49,26 @@ class LoopLane:
         self._loop = loop
         self._finished = finished
         self._mailbox = Mailbox(loop, self._on_finished)
-        self._home = HandlerLoop(app, self._mailbox)
+        self._home = HandlerLoop(app, self._mailbox, loop)
         self._abandoned: set[Run] = set()
+        self._is_closed = False
 
     @property
     def abandoned(self) -> int:
         return len(self._abandoned)
 
     async def open(self) -> None:
-        await self._loop.run_in_executor(None, self._home.open)
+        self._home.start()
+        await self._home.opened
 
     def start(self, run: Run) -> None:
         run.vehicle = self._home
         self._home.put(run)
 
     def stop(self, run: Run) -> None:
-        _home_of(run).cancel(run)
+        home = _home_of(run)
+        home.feel_pulse()
+        home.cancel(run)
         self._loop.call_later(INTERRUPT_AFTER_S, self._interrupt, run)
 
     def abandon(self, run: Run) -> None:
@@ -68,15 +78,19 @@ class LoopLane:
             self._condemn(home)
 
     async def close(self) -> None:
-        await self._loop.run_in_executor(None, self._home.close)
+        self._is_closed = True
+        await self._home.close()
 
     def _interrupt(self, run: Run) -> None:
-        if not run.ended and not run.stop_seen:
-            _home_of(run).interrupt(run)
+        """Throw the run out of its thread if it blocks the loop; look again when it sits in a blocking call."""
+        home = _home_of(run)
+        if not run.stop_seen and not self._is_closed and not home.interrupt(run):
+            self._loop.call_later(LOOK_AGAIN_S, self._interrupt, run)
 
     def _condemn(self, home: HandlerLoop) -> None:
-        self._home = HandlerLoop(self._app, self._mailbox)
-        self._home.open_later()
+        self._home = HandlerLoop(self._app, self._mailbox, self._loop)
+        # Runs wait until its start-up hooks are through. When those fail, the runs meet their time limit.
+        self._home.start()
         blocker = home.blocker()
         name = blocker.definition.name if blocker else "a start-up hook or callback"
         log.error(
@@ -103,31 +117,35 @@ def _home_of(run: Run) -> HandlerLoop:
 
 
 class HandlerLoop:
-    """One event loop in one thread. `put`, `cancel` and `interrupt` come from the main loop, the rest runs here."""
+    """One event loop in one thread. `put`, `cancel` and `interrupt` come from the main loop, the rest runs here.
 
-    def __init__(self, app: App, mailbox: Mailbox) -> None:
+    opened: done, on the main loop, when the start-up hooks are through; carries what they raised.
+    """
+
+    def __init__(self, app: App, mailbox: Mailbox, main_loop: asyncio.AbstractEventLoop) -> None:
+        self.opened: asyncio.Future[None] = main_loop.create_future()
+        self._ended: asyncio.Future[None] = main_loop.create_future()
         self._app = app
         self._mailbox = mailbox
+        self._main_loop = main_loop
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._live, name="tq-loop", daemon=True)
-        self._is_open = threading.Event()
-        self._failure: BaseException | None = None
         self._arrived: deque[Run] = deque()
         self._is_waking = True  # until it is open: what arrives before waits for the start-up hooks
         self._leaving = asyncio.Event()
         self._is_retiring = False
+        self._pulse: Pulse | None = None
         self._tasks: dict[Run, asyncio.Task[None]] = {}
 
-    def open(self) -> None:
-        """Start, and wait for the start-up hooks; raises what they raised. Blocks: not for the main loop."""
+    def start(self) -> None:
+        """Begin to live; `opened` tells when and whether it does."""
         self._thread.start()
-        self._is_open.wait()
-        if self._failure is not None:
-            raise self._failure
 
-    def open_later(self) -> None:
-        """Start; runs wait until the start-up hooks are through. When they fail, the runs meet their time limit."""
-        self._thread.start()
+    async def close(self) -> None:
+        """Run the shut-down hooks and end; waits at most CLOSE_WAIT_S, and not at all for start-up hooks that hang."""
+        self._call(self._leaving.set)
+        if self._thread.is_alive() and self.opened.done() and not self.opened.cancelled():
+            await asyncio.wait([self._ended], timeout=CLOSE_WAIT_S)
 
     def put(self, run: Run) -> None:
         self._arrived.append(run)
@@ -138,11 +156,17 @@ class HandlerLoop:
     def cancel(self, run: Run) -> None:
         self._call(self._cancel, run)
 
-    def interrupt(self, run: Run) -> None:
-        """Throw Stopped into this run if it is the one that keeps the loop from turning."""
-        task = self._tasks.get(run)
-        if task is not None and asyncio.current_task(self._loop) is task and self._thread.ident is not None:
-            throw_stopped(self._thread.ident)
+    def feel_pulse(self) -> None:
+        """What it runs from now on is what `interrupt` goes by."""
+        if self._pulse is not None:
+            self._pulse.has_beaten()
+
+    def interrupt(self, run: Run) -> bool:
+        """Throw Stopped into this run if it keeps the loop from turning. False: it may have to be tried again."""
+        if self._pulse is None or not self._pulse.has_beaten() or self.blocker() is not run:
+            return False
+        self._pulse.throw_stopped()
+        return True
 
     def blocker(self) -> Run | None:
         """The run whose step the loop is in."""
@@ -159,27 +183,27 @@ class HandlerLoop:
             self._call(self._cancel, run)
         self._call(self._retire)
 
-    def close(self) -> None:
-        """Run the shut-down hooks and end; waits at most CLOSE_WAIT_S. Blocks: not for the main loop."""
-        self._call(self._leaving.set)
-        self._thread.join(CLOSE_WAIT_S)
-
     def _live(self) -> None:
+        self._pulse = Pulse()
         asyncio.set_event_loop(self._loop)
+        failure: HookFailed | None = None
         try:
             self._loop.run_until_complete(self._stay())
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         except BaseException as error:  # noqa: BLE001  the thread's top: handed to whoever opens, and logged
-            self._failure = error
+            # Not the error itself: a SystemExit would end the main loop too.
+            failure = HookFailed(f"a start-up or shut-down hook failed: {error!r}")
+            failure.__cause__ = error
             log.error("hook_failed", f"a start-up or shut-down hook failed: {error!r}", exc_info=error)
         finally:
-            self._is_open.set()
             self._loop.close()
+            self._tell(self.opened, failure)
+            self._tell(self._ended, None)
 
     async def _stay(self) -> None:
         """Enter and leave the app's surroundings in one and the same task, as task groups in them must be."""
         async with self._app.running():
-            self._is_open.set()
+            self._tell(self.opened, None)
             self._take()
             await self._leaving.wait()
             for task in self._tasks.values():
@@ -219,6 +243,21 @@ class HandlerLoop:
             self._mailbox.post(run, Ending(RELEASED, error="stopped before it started", delay_ms=0))
             if self._is_retiring:
                 self._retire()
+
+    def _tell(self, future: asyncio.Future[None], failure: HookFailed | None) -> None:
+        """Settle a future of the main loop; only the first word counts."""
+
+        def settle() -> None:
+            if future.done():
+                return
+            if failure is None:
+                future.set_result(None)
+            else:
+                future.set_exception(failure)
+                future.exception()  # seen: nobody waits for the successor of a condemned loop
+
+        with suppress(RuntimeError):
+            self._main_loop.call_soon_threadsafe(settle)
 
     def _call(self, function: Callable[..., object], *args: object) -> None:
         """Have the loop call this. A loop that has ended has nothing left to be told."""

@@ -84,10 +84,11 @@ def test_calls_of_different_functions_go_in_one_batch(app: App, address: str, tm
         assert [handle.result(timeout=RESULT_S_MAX) for handle in handles] == ["hello eve", 21]
 
 
-def test_a_failed_task_raises_at_its_handle_with_the_handlers_error(app: App, address: str, tmp_path: Path) -> None:
-    with worker(tmp_path, address, SHOP):
-        with pytest.raises(TaskFailed, match="ValueError: bang"):
-            shop.explode.send().result(timeout=RESULT_S_MAX)
+def test_a_failed_task_raises_at_its_handle_with_the_handlers_error(
+    app: App, address: str, tmp_path: Path
+) -> None:
+    with worker(tmp_path, address, SHOP), pytest.raises(TaskFailed, match="ValueError: bang"):
+        shop.explode.send().result(timeout=RESULT_S_MAX)
 
 
 def test_the_same_unique_key_gives_the_same_task(app: App) -> None:
@@ -157,9 +158,30 @@ def test_a_second_signal_hands_back_what_runs_uncharged(app: App, address: str, 
     handle.cancel()
 
 
+def test_a_child_at_work_ends_when_its_worker_is_killed(app: App, address: str, tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    with worker(tmp_path, address, SHOP) as process:
+        handle = shop.tell_pid_and_block.send(str(told))
+        pid = wait_until(lambda: told.exists() and told.read_text(), RESULT_S_MAX, what=process.log_tail)
+        process.kill()
+        wait_until(
+            lambda: not _is_alive(int(pid)), RESULT_S_MAX, what=lambda: f"process {pid} is still there"
+        )
+    handle.cancel(force=True)
+
+
+def _is_alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    try:
+        return status.read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def test_burst_empties_the_queue_and_ends(app: App, address: str, tmp_path: Path) -> None:
-    handles = shop.add.send_many([(number, 1) for number in range(50)])
-    with worker(tmp_path, address, SHOP, "--burst") as process:
+    # A queue of its own: the worker that another test killed may still be within its grace on the others.
+    handles = shop.add.options(queue="burst").send_many([(number, 1) for number in range(50)])
+    with worker(tmp_path, address, SHOP, "--burst", "--queues", "burst") as process:
         assert process.wait() == 0
     assert {handle.status() for handle in handles} == {"completed"}
 
@@ -188,9 +210,13 @@ def test_wrong_usage_is_told_with_exit_code_two(arguments: tuple[str, ...], word
 
 
 def test_every_flag_has_a_twin_in_the_environment(address: str) -> None:
-    done = command(TQ_APP=SHOP, TQ_BROKER_ADDR=address, TQ_CONCURRENCY="9", TQ_BURST="true", TQ_WORKER_ID="env")
+    done = command(
+        TQ_APP=SHOP, TQ_BROKER_ADDR=address, TQ_CONCURRENCY="9", TQ_BURST="true", TQ_WORKER_ID="env"
+    )
     assert done.returncode == 0
-    ready = next(event for line in done.stdout.splitlines() if (event := json.loads(line))["event"] == "ready")
+    ready = next(
+        event for line in done.stdout.splitlines() if (event := json.loads(line))["event"] == "ready"
+    )
     assert (ready["capacity"], ready["worker_id"]) == (9, "env")
 
 
