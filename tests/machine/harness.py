@@ -36,6 +36,9 @@ class Rows:
         value = self.tables[Table.ENDED].get(task_id)
         return None if value is None else unpack_ended(value)
 
+    def known(self, task_ids: Sequence[bytes]) -> list[bytes]:
+        return [task_id for task_id in task_ids if task_id in self.tables[Table.ENDED]]
+
     def copy(self) -> Rows:
         return Rows({table: dict(rows) for table, rows in self.tables.items()})
 

@@ -7,7 +7,7 @@ machine's look at ended tasks and the delivery's look at payloads ask what is un
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tq.broker.engine.entries import pack_writes, unpack_ended, unpack_metadata, unpack_row
 from tq.broker.machine.commands import Command
@@ -46,6 +46,17 @@ class Written:
                 return outcome.archived[task_id]
         value = self._store.get(Table.ENDED, task_id)
         return None if value is None else unpack_ended(value)
+
+    def known(self, task_ids: Sequence[bytes]) -> list[bytes]:
+        """Those of task_ids that an ended task has, or had until a moment ago."""
+        if not task_ids:
+            return []
+        values = self._store.get_many(Table.ENDED, task_ids)
+        found = [task_id for task_id, value in zip(task_ids, values, strict=True) if value is not None]
+        for outcome in self._under_way:
+            if outcome.archived:
+                found.extend(task_id for task_id in task_ids if task_id in outcome.archived)
+        return found
 
     def payloads(self, seqs: list[int]) -> dict[int, bytes]:
         """seq -> payload of live tasks."""

@@ -10,6 +10,7 @@ Rules of this package:
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from tq.broker.machine.effects import Effect, Record, Revoke
@@ -58,6 +59,10 @@ class Archive(Protocol):
     """The ended tasks, as the store holds them after the entry before this one."""
 
     def get(self, task_id: bytes) -> EndedRecord | None: ...
+
+    def known(self, task_ids: Sequence[bytes]) -> Collection[bytes]:
+        """Those of task_ids that `get` may find; for a batch of new ids one look-up that finds none."""
+        ...
 
 
 class UniqueHold(NamedTuple):

@@ -22,8 +22,14 @@ def submit_tasks(state: State, command: SubmitTasks) -> Submitted | BadRequest:
     states = bytearray()
     existing: list[Existing] = []
     aliases: dict[bytes, bytes] = {}
+    heads, ended_now = state.heads, state.ended_records
+    known = state.archive.known([spec.task_id for spec in tasks if spec.task_id not in heads])
     for position, spec in enumerate(tasks):
-        found = _existing(state, spec, position)
+        task_id = spec.task_id
+        if task_id in heads or task_id in known or task_id in ended_now or spec.unique_key:
+            found = _existing(state, spec, position)
+        else:
+            found = None
         if found is not None:
             existing.append(found[0])
             states.append(found[1])

@@ -67,5 +67,8 @@ def family_options(family: Family, cache: Cache, *, create: bool) -> Options:
     table.set_format_version(5)
     if family.has_point_lookups:
         table.set_bloom_filter(10, block_based=False)
+        # The same for the rows that are still in the write buffer, where most of them are.
+        options.set_memtable_prefix_bloom_ratio(0.1)
+        options.set_memtable_whole_key_filtering(True)
     options.set_block_based_table_factory(table)
     return options
