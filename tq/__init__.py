@@ -35,11 +35,21 @@ if TYPE_CHECKING:
     from tq.retry import RetryPolicy
     from tq.task import Cause, Priority, State
     from tq.worker.app import App
+    from tq.worker.context import current
+    from tq.worker.control import Fatal, RetryLater, Snooze
+    from tq.worker.handle import Handle
+    from tq.worker.options import Retry
 
     __version__: str
 
 _HOME = {
     "App": "tq.worker.app:App",
+    "Retry": "tq.worker.options:Retry",
+    "Snooze": "tq.worker.control:Snooze",
+    "RetryLater": "tq.worker.control:RetryLater",
+    "Fatal": "tq.worker.control:Fatal",
+    "current": "tq.worker.context:current",
+    "Handle": "tq.worker.handle:Handle",
     "AsyncClient": "tq.client.aio:AsyncClient",
     "Client": "tq.client.sync:Client",
     "TaskQueueAsyncClient": "tq.client.aio:AsyncClient",
@@ -80,6 +90,8 @@ __all__ = [
     "BrokerUnavailable",
     "Cause",
     "Client",
+    "Fatal",
+    "Handle",
     "InvalidStatus",
     "LeaseLost",
     "NotLeader",
@@ -91,7 +103,10 @@ __all__ = [
     "ProtocolError",
     "QueueFull",
     "RateLimited",
+    "Retry",
+    "RetryLater",
     "RetryPolicy",
+    "Snooze",
     "State",
     "Task",
     "TaskFailed",
@@ -103,6 +118,7 @@ __all__ = [
     "TqError",
     "Unsupported",
     "__version__",
+    "current",
 ]
 
 

@@ -7,6 +7,9 @@ import asyncio
 import pytest
 
 from tests.engine.harness import Engine, FakePeer, spec, with_engine
+from tests.engine.memory_log import MemoryLog
+from tq.broker.storage.memory import MemoryStore
+from tq.clock import ManualClock
 from tq.errors import InvalidStatus, LeaseLost
 from tq.ids import new_id
 from tq.task import IN_PROGRESS, PENDING, Cause
@@ -214,3 +217,33 @@ def test_registering_tells_which_holds_are_lost() -> None:
         assert reply == Registered(((gone, 7),), 5_000)
 
     with_engine(run)
+
+
+def test_nothing_is_leased_to_a_worker_that_is_away() -> None:
+    async def run(engine: Engine) -> None:
+        session_id = new_id()
+        worker = await engine.worker(session_id=session_id, capacity=2)
+        engine.backend.disconnected(worker)
+        [task_id] = await engine.submit(spec())
+        assert (await engine.call(GetTask(task_id))).state == PENDING
+        again = await engine.worker(session_id=session_id, capacity=2)
+        assert (await again.delivered(1))[0].task_id == task_id
+
+    with_engine(run)
+
+
+def test_nothing_is_leased_to_a_session_from_before_a_restart_until_its_worker_is_back() -> None:
+    store, log, clock, session_id = MemoryStore(), MemoryLog(), ManualClock(), new_id()
+
+    async def before(engine: Engine) -> None:
+        await engine.worker(session_id=session_id)
+
+    with_engine(before, store=store, log=log, clock=clock)
+
+    async def after(engine: Engine) -> None:
+        [task_id] = await engine.submit(spec())
+        assert (await engine.call(GetTask(task_id))).state == PENDING
+        again = await engine.worker(session_id=session_id)
+        assert (await again.delivered(1))[0].task_id == task_id
+
+    with_engine(after, store=store, log=log, clock=clock)

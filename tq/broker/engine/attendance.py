@@ -118,9 +118,17 @@ class Attendance:
     def disconnected(self, peer: Peer) -> None:
         """The peer is gone; if it was a worker, its grace begins."""
         session_id = self._roster.session_of(peer)
+        self._roster.release(peer)
         if session_id is not None:
             self._deliveries.end_claim(session_id)
-        self._roster.release(peer)
+            self.suspend(session_id)
+
+    def suspend(self, session_id: bytes) -> None:
+        """Lease nothing more to a session whose worker is away; when it registers again it says how many slots it has.
+
+        Without this a task submitted during the grace could be leased to nobody and wait until the grace is over.
+        """
+        self._propose(ChangeCapacity(session_id, 0), ignore)
 
     def _close(self, session_id: bytes, cause: Cause, answer: Answer) -> None:
         def closed(reply: Reply | TqError) -> None:

@@ -187,6 +187,7 @@ class NativeBackend:
         self._entry_clock = EntryClock(self._clock, self._state.clock_ms)
         for session_id in self._state.sessions:
             self._roster.expect(session_id)
+            self._attendance.suspend(session_id)
         self._timekeeper.look()
         self._every(SWEEP_SECONDS, self._sweep)
         self._every(RETIRE_SECONDS, self._purges.retire)
