@@ -1,11 +1,13 @@
 """An entry, applied: through the machine, into one write batch, and from time to time synced and trimmed.
 
-The write batch goes to the disk thread. Until it has arrived in the store, the outcome stands in for it: the
+The write batch is handed to the disk thread when the next entry is on its way to the disk, or a moment later when
+there is none: the answers need not wait for it. Until it has arrived in the store, the outcome stands in for it: the
 machine's look at ended tasks and the delivery's look at payloads ask what is under way first, then the store.
 """
 
 from __future__ import annotations
 
+from asyncio import AbstractEventLoop, TimerHandle
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -21,6 +23,8 @@ from tq.broker.storage.store import Store
 from tq.broker.tables import Table
 from tq.errors import StoreDamaged
 
+KEEP_SECONDS = 0.002
+"""The longest a write batch is kept back for the next entry to go first."""
 SYNC_ENTRIES = 5_000
 """Entries applied before the store is synced and the log behind it may be trimmed."""
 
@@ -89,6 +93,7 @@ class Applier:
         self,
         store: Store,
         disk: DiskThread,
+        loop: AbstractEventLoop,
         *,
         on_synced: Callable[[int], None],
         on_fatal: Callable[[BaseException], None],
@@ -98,6 +103,9 @@ class Applier:
         self.machine = Machine(self.written)
         self._store = store
         self._disk = disk
+        self._loop = loop
+        self._kept: list[Outcome] = []
+        self._timer: TimerHandle | None = None
         self._on_synced = on_synced
         self._on_fatal = on_fatal
         self._synced = 0
@@ -116,16 +124,26 @@ class Applier:
 
     def apply(self, index: int, now_ms: int, commands: list[Command]) -> Outcome:
         outcome = self.machine.apply(index, now_ms, commands)
-        batch = pack_writes(outcome.writes)
         if not self._is_live:
             # While the log is replayed entries follow each other faster than the disk thread turns.
-            self._store.write(batch)
+            self._store.write(pack_writes(outcome.writes))
             return outcome
         self.written.begin(outcome)
-        self._disk.call(lambda: self._store.write(batch), self._ended)
+        self._kept.append(outcome)
+        if self._timer is None:
+            self._timer = self._loop.call_later(KEEP_SECONDS, self.hand_over)
         if index - self._synced >= SYNC_ENTRIES:
             self.sync()
         return outcome
+
+    def hand_over(self) -> None:
+        """Give the disk thread every batch that was kept back. What is given to it after this sees them written."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        kept, self._kept = self._kept, []
+        for outcome in kept:
+            self._disk.call(self._store.prepare(pack_writes(outcome.writes)), self._ended)
 
     def _ended(self, result: None | Exception) -> None:
         if isinstance(result, Exception):
@@ -143,6 +161,7 @@ class Applier:
         if self._is_syncing or index == self._synced:
             return
         self._is_syncing = True
+        self.hand_over()
 
         def synced(result: None | Exception) -> None:
             self._is_syncing = False

@@ -107,7 +107,7 @@ class NativeBackend:
         self._loop = loop
         self._settings = settings
         self._clock = clock
-        self._applier = Applier(store, disk, on_synced=log.release, on_fatal=on_fatal)
+        self._applier = Applier(store, disk, loop, on_synced=log.release, on_fatal=on_fatal)
         self._state = self._applier.machine.state
         self._entry_clock = EntryClock(clock)
         self._proposer = Proposer(
@@ -115,6 +115,7 @@ class NativeBackend:
             log,
             stamp=self._now_ms,
             apply=self._applier.apply,
+            proposed=self._applier.hand_over,
             act=self._act,
             on_fatal=on_fatal,
             wait_ms=settings.wal_sync_interval_ms,
@@ -125,7 +126,7 @@ class NativeBackend:
             loop, self._proposer, self._roster, self._deliveries, grace_ms=settings.grace_ms
         )
         self._waiters = Waiters()
-        self._reads = reads = Reads(disk)
+        self._reads = reads = Reads(disk, self._applier.hand_over)
         self._reader = Reader(loop, store, reads, self._applier.machine, self._waiters, self._roster)
         self._timekeeper = Timekeeper(
             loop, next_due_ms=self._applier.machine.next_due_ms, now_ms=self._now_ms, tick=self._tick
@@ -211,6 +212,7 @@ class NativeBackend:
         self._reader.end_waits()
         await self._proposer.drain()
         self._reads.close()
+        self._applier.hand_over()
         await self._log.close()
 
     # ------------------------------------------------------------ tasks

@@ -38,11 +38,12 @@ class Proposer:
         *,
         stamp: Callable[[], int],
         apply: Apply,
+        proposed: Callable[[], None],
         act: Callable[[Outcome], None],
         on_fatal: Callable[[BaseException], None],
         wait_ms: int,
     ) -> None:
-        """apply: applies an entry and queues its writes. act: performs the outcome's effects, after the answers.
+        """apply: applies an entry. proposed: called when an entry is on its way to the disk, and there is time. act: performs the outcome's effects, after the answers.
 
         wait_ms: the longest an entry waits for company when the log is idle; 0 = not at all.
         """
@@ -50,6 +51,7 @@ class Proposer:
         self._log = log
         self._stamp = stamp
         self._apply = apply
+        self._proposed = proposed
         self._act = act
         self._on_fatal = on_fatal
         self._wait_ms = wait_ms
@@ -100,6 +102,7 @@ class Proposer:
         data = pack_entry(now_ms, commands)
         self._in_flight = (data, now_ms, commands, answers)
         self._log.propose(data).add_done_callback(self._ended)
+        self._proposed()
 
     def committed(self, index: int, data: bytes) -> None:
         """The log's on_commit: apply, answer, act. Entries of this process are not decoded again."""

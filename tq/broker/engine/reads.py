@@ -19,8 +19,10 @@ Result = TypeVar("Result")
 
 
 class Reads:
-    def __init__(self, disk: DiskThread) -> None:
+    def __init__(self, disk: DiskThread, before: Callable[[], None]) -> None:
+        """before: called before a batch of reads: gives the disk thread what they must see."""
         self._disk = disk
+        self._before = before
         self._waiting: list[tuple[Callable[[], Any], Callable[[Any], None]]] = []
         self._is_reading = False
         self._is_closed = False
@@ -50,6 +52,7 @@ class Reads:
             for (_, done), result in zip(batch, results, strict=True):
                 done(result)
 
+        self._before()
         self._disk.call(lambda: [_attempt(job) for job, _ in batch], finished)
 
 

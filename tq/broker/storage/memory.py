@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import errno
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from random import Random
 from typing import TypeAlias
 
@@ -61,6 +62,9 @@ class MemoryStore:
         self._unsynced.append(changes)
         self._show(changes)
         self._size_bytes += growth
+
+    def prepare(self, batch: Batch) -> Callable[[], None]:
+        return partial(self.write, batch)
 
     def sync(self) -> None:
         self._check("sync")

@@ -6,7 +6,8 @@ Writes go to the write-ahead log at once and to the disk at `sync`. Nothing is a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from tq.broker.rocksdb.database import Database
 from tq.broker.rocksdb.inspection import OnVerified, unheard
@@ -56,6 +57,9 @@ class RocksStore:
         return self._database.scan(self._families[table._value_], start, stop, reverse=reverse)
 
     def write(self, batch: Sequence[Write | tuple[Table, bytes, bytes | None]]) -> None:
+        self.prepare(batch)()
+
+    def prepare(self, batch: Sequence[Write | tuple[Table, bytes, bytes | None]]) -> Callable[[], None]:
         handles = self._handles
         changes = self._database.batch()
         put, delete = changes.put, changes.delete
@@ -64,7 +68,7 @@ class RocksStore:
                 delete(key, handles[table._value_])
             else:
                 put(key, value, handles[table._value_])
-        self._database.write(changes)
+        return partial(self._database.write, changes)
 
     def sync(self) -> None:
         self._database.sync()

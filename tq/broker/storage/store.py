@@ -10,7 +10,7 @@ Rules of the port, kept by every driver and checked by `tests/conformance`:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from tq.broker.tables import Table
@@ -42,6 +42,13 @@ class Store(Protocol):
 
     def write(self, batch: Sequence[Write | tuple[Table, bytes, bytes | None]]) -> None:
         """Apply all of the batch or nothing; within it the last change of a key counts."""
+        ...
+
+    def prepare(self, batch: Sequence[Write | tuple[Table, bytes, bytes | None]]) -> Callable[[], None]:
+        """Get `write` ready: a job that writes this batch, to be called once.
+
+        What takes the interpreter's time is done here, on any thread; what the job does leaves it to others.
+        """
         ...
 
     def sync(self) -> None:
