@@ -9,6 +9,8 @@ KILLS ?= 300
 SECONDS ?= 60
 JOBS ?= 2
 
+# Python only: examples in documents are laid out for readers.
+SOURCES := tq lab benchmarks examples scripts tests
 # Code beside the package that is held to the same types.
 TYPED := lab benchmarks examples tests/crash tests/checks
 
@@ -49,8 +51,8 @@ test: check  ## all checks, then the whole test suite with its coverage gates
 	done
 
 check: setup  ## style, types, layers and generated files
-	@$(BIN)/ruff check --quiet .
-	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/ruff check --quiet $(SOURCES)
+	@$(BIN)/ruff format --quiet --check $(SOURCES)
 	@$(BIN)/mypy --strict --no-error-summary
 	@$(BIN)/mypy --strict --no-error-summary $(TYPED)
 	@mkdir -p build && $(BIN)/lint-imports --no-cache >build/imports.txt 2>&1 || { cat build/imports.txt; exit 1; }

@@ -38,7 +38,13 @@ def test_the_demo_ends_with_every_task_as_it_must_be_and_leaves_nothing_behind(t
 
 
 def test_make_demo_runs_the_demo() -> None:
-    dry = subprocess.run(["make", "--dry-run", "demo"], cwd=ROOT, capture_output=True, text=True, check=True)
+    dry = subprocess.run(
+        ["make", "--no-print-directory", "--dry-run", "demo"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
 
     assert dry.stdout.splitlines()[-1].endswith("-m examples.demo")
 

@@ -240,7 +240,7 @@ def test_scheduled_and_retrying_tasks_say_when(scene: Scene) -> None:
     scene.settle(1, cause=Cause.ERROR, delay_ms=500)
 
     assert scene.why(1) == "failed 1 of 4 times; next attempt in 0.5 s"
-    assert scene.why(2) == "scheduled: not before 2.5 s from now"
+    assert scene.why(2) == "scheduled: due in 2.5 s"
 
 
 def test_blocked_task_names_what_it_waits_for(scene: Scene) -> None:

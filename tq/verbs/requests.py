@@ -165,7 +165,8 @@ class SettleItem(NamedTuple):
     """The end of one attempt.
 
     cause: a `tq.task.Cause`. result: for DONE. error: text for people, traceback and all, for the others.
-    delay_ms: for ERROR, RELEASED and SNOOZED: run again after so long; -1 = by the task's retry policy.
+    delay_ms: for ERROR, RELEASED and SNOOZED: run again after so long; -1 = by the task's retry policy, and for
+        RELEASED at once.
     """
 
     task_id: bytes

@@ -15,7 +15,7 @@ def why_waiting(state: State, head: Head) -> str:
     if head.state == PENDING:
         return _why_pending(state, head)
     if head.state == SCHEDULED:
-        return f"scheduled: not before {_seconds(head.due_ms - state.clock_ms)} from now"
+        return f"scheduled: due in {_seconds(head.due_ms - state.clock_ms)}"
     if head.state == RETRYING:
         failures = head.counters.errors + head.counters.timeouts
         return (
