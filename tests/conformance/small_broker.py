@@ -85,6 +85,12 @@ class SmallBroker:
             await self._disk.stop()
             raise
 
+    async def written(self) -> None:
+        """Return once the store holds every entry that was acknowledged; it lags behind the log otherwise."""
+        done = asyncio.get_running_loop().create_future()
+        self._disk.call(lambda: None, done.set_result)
+        await done
+
     async def stop(self) -> None:
         await self.log.close()
         await self._disk.stop()
@@ -126,6 +132,7 @@ async def _main(path: Path, entries: int, ending: str) -> None:
             sys.stdout.write(f"{index}\n")
             sys.stdout.flush()
         if ending == "hang":
+            await broker.written()
             sys.stdout.write("written\n")
             sys.stdout.flush()
             await asyncio.Event().wait()
