@@ -10,6 +10,7 @@ from tq.errors import TaskNotFound
 from tq.task import COMPLETED, IN_PROGRESS, PENDING, State
 from tq.verbs import (
     Cancel,
+    Deregister,
     GetStats,
     GetTask,
     ListTasks,
@@ -109,5 +110,17 @@ def test_a_type_nobody_serves_is_named_in_the_queue_s_stats() -> None:
         [task_id] = await engine.submit(spec("mail"))
         assert "no connected worker serves" in (await engine.call(GetTask(task_id))).state_reason
         assert (await engine.call(GetStats())).queues[0].unserved == ("mail",)
+
+    with_engine(run)
+
+
+def test_statistics_know_the_age_of_a_task_that_was_handed_back_alone() -> None:
+    async def run(engine: Engine) -> None:
+        await engine.submit(spec())
+        worker = await engine.worker()
+        await worker.delivered(1)
+        await engine.call(Deregister(), worker)
+        engine.clock.advance(1_000)
+        assert (await engine.call(GetStats())).oldest_pending_age_ms == 1_000
 
     with_engine(run)

@@ -79,8 +79,10 @@ def _queue_stats(state: State, queue: str, kinds: list[Kind], now_ms: int) -> Qu
 
 
 def _oldest_age_ms(kind: Kind, now_ms: int) -> int:
-    """Of the tasks at the fronts: each is the oldest of its priority, by the moment it became ready."""
-    return max((max(now_ms - bucket[0].updated_ms, 0) for bucket in kind.buckets.values()), default=0)
+    """Since when the longest waiting of the next ones waits: each front is the oldest of its priority."""
+    fronts = [bucket[0] for bucket in kind.buckets.values() if bucket]
+    fronts += [heap[0][1] for heap in kind.returned.values()]
+    return max((max(now_ms - head.updated_ms, 0) for head in fronts), default=0)
 
 
 def workers_of(state: State, roster: Roster) -> Workers:
