@@ -14,6 +14,7 @@ from tests.crash.exact_worker import ExactWorker
 from tests.crash.history import History
 from tests.crash.judge import judge
 from tests.crash.load import SUBMITTERS, WORK, submit_until
+from tq.errors import TqError
 
 WORK_SECONDS_MAX = 0.6
 """The longest a ready broker is left alone before the next kill."""
@@ -68,6 +69,10 @@ class Campaign:
         await asyncio.to_thread(broker_address, self._broker)
         self._history.recoveries.append(time.perf_counter() - self._started)
 
+    def last_words(self) -> str:
+        """The end of the broker's log."""
+        return self._broker.log_tail()
+
     def close(self) -> None:
         for process in (*self._workers, self._broker):
             process.kill()
@@ -111,7 +116,10 @@ async def run(directory: Path, *, kills: int, seed: int) -> History:
             await running.ready()
         stop_submitting.set()
         await asyncio.gather(*submitting)
-        await judge(running.address, history)
+        try:
+            await judge(running.address, history)
+        except TqError as error:
+            history.violated(f"the judge got no answer: {error}\n{running.last_words()}")
         stop.set()
         await working
     return history
