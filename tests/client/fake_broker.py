@@ -51,7 +51,7 @@ class FakeBroker:
         self.peers: set[_Peer] = set()
         self.held: list[tuple[_Peer, int, verbs.Request]] = []
         self.paused: dict[str, str] = {}
-        self._plans: dict[type[verbs.Request], deque[Plan]] = defaultdict(deque)
+        self._plans: dict[type[verbs.Request], deque[Plan | None]] = defaultdict(deque)
         self._changed = threading.Condition()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fake-broker")
@@ -108,8 +108,8 @@ class FakeBroker:
         self._do(end)
         self.wait_until(lambda: not self.peers)
 
-    def plan(self, kind: type[verbs.Request], *faults: Plan) -> None:
-        """What happens to the next requests of this kind, one each."""
+    def plan(self, kind: type[verbs.Request], *faults: Plan | None) -> None:
+        """What happens to the next requests of this kind, one each; None = it is done and answered."""
         self._plans[kind].extend(faults)
 
     def cut(self) -> None:

@@ -71,13 +71,72 @@ def test_requests_of_one_turn_leave_in_one_write_and_are_answered_each_its_own(r
     run(scenario)
 
 
-def test_concurrent_submits_of_one_turn_leave_in_one_write_as_requests_of_their_own(run: Run) -> None:
+def test_concurrent_submits_of_one_turn_travel_in_one_request(run: Run) -> None:
     async def scenario(broker: FakeBroker) -> None:
         async with AsyncClient(broker.address) as client:
             await client.ping()
             task_ids = await asyncio.gather(*[client.submit_task("mail") for _ in range(50)])
             assert [ids.to_text(each) for each in broker.order] == task_ids
-        assert broker.chunks == [1, 50]
+        assert broker.count(verbs.Submit) == 1
+
+    run(scenario)
+
+
+def test_request_after_submits_of_the_same_turn_arrives_after_them(run: Run) -> None:
+    async def scenario(broker: FakeBroker) -> None:
+        link = await Link.open(broker.address)
+        spec = TaskSpec(bytes(16), "mail", b"")
+        futures = [link.request(each) for each in (verbs.Submit((spec,)), verbs.GetTask(spec.task_id))]
+        await asyncio.wait(futures)
+        assert isinstance(futures[1].result(), TaskView)
+        link.close()
+        await link.wait_closed()
+
+    run(scenario)
+
+
+def test_submit_with_another_time_limit_does_not_travel_with_the_others(run: Run) -> None:
+    async def scenario(broker: FakeBroker) -> None:
+        async with AsyncClient(broker.address) as client:
+            await client.ping()
+            await asyncio.gather(
+                client.submit_task("mail", call_timeout=30),
+                client.submit_task("mail", call_timeout=300),
+                client.submit_task("mail", call_timeout=300),
+            )
+        assert [len(each.tasks) for each in broker.requests if isinstance(each, verbs.Submit)] == [1, 2]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("refusal", [BadRequest, QueueFull], ids=lambda kind: kind.__name__)
+def test_submits_refused_together_are_asked_again_each_alone(run: Run, refusal: type[TqError]) -> None:
+    async def scenario(broker: FakeBroker) -> None:
+        async with AsyncClient(broker.address) as client:
+            await client.ping()
+            # The three together, and then the second of them: only that one hears of it.
+            broker.plan(verbs.Submit, refusal("no"), None, BadRequest("not this one"))
+            done = await asyncio.gather(
+                *[client.submit_task("mail") for _ in range(3)], return_exceptions=True
+            )
+            assert [isinstance(each, str) for each in done] == [True, False, True]
+            assert isinstance(done[1], BadRequest) and "not this one" in done[1].text
+            assert [ids.to_text(each) for each in broker.order] == [done[0], done[2]]
+        assert broker.count(verbs.Submit) == 4
+
+    run(scenario)
+
+
+def test_submits_that_left_together_each_learn_that_their_outcome_is_unknown(run: Run) -> None:
+    async def scenario(broker: FakeBroker) -> None:
+        async with AsyncClient(broker.address) as client:
+            await client.ping()
+            broker.plan(verbs.Submit, *[Fault.HOLD] * 9)
+            done = await asyncio.gather(
+                *[client.submit_task("mail", call_timeout=0.2) for _ in range(3)], return_exceptions=True
+            )
+            assert [type(each) for each in done] == [OutcomeUnknown] * 3
+            assert len({str(each) for each in done}) == 3, "each names its own task"
 
     run(scenario)
 

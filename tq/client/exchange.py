@@ -15,30 +15,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import inf
-from typing import Protocol
 
 from tq import ids
+from tq.client.gathering import Gathering
+from tq.client.waiter import Waiter
 from tq.errors import BrokerUnavailable, OutcomeUnknown, TaskNotFound, TqError
 from tq.protocol import limits
 from tq.protocol.connection import Connection, Role
 from tq.protocol.events import CloseReceived, Failed, PushReceived, ReplyReceived, Welcomed
 from tq.task import TaskView
-from tq.verbs import Done, Draining, Push, Reply, Request, TaskEnded, Watch, Watching
+from tq.verbs import Done, Draining, Push, Reply, Request, Submit, TaskEnded, Watch, Watching
 from tq.version import VERSION
 
 WATCH_IDS_MAX = 1_000
 """Ids in one Watch frame: its answer may carry every result, and should stay far from the frame limit."""
-
-
-class Waiter(Protocol):
-    """Somebody who waits for one answer. deadline: monotonic seconds, inf = none."""
-
-    @property
-    def deadline(self) -> float: ...
-
-    def settle(self, answer: Reply | TqError) -> None:
-        """The answer has come. Called once, from inside the exchange; must not call back into it."""
-        ...
 
 
 class Vigil:
@@ -63,6 +53,7 @@ class Exchange:
         self._waiting: dict[int, Waiter] = {}
         self._vigils: dict[bytes, list[Vigil]] = {}
         self._unasked: list[bytes] = []
+        self._gathering = Gathering()
         self._last_id = 0
         self._handed_out_id = 0
         self.requests_max = limits.REQUESTS_MAX
@@ -81,11 +72,20 @@ class Exchange:
         self._connection.start_hello(role, token, name, f"tq-python/{VERSION}")
 
     def ask(self, request: Request, waiter: Waiter) -> None:
-        """Queue one request. Raises what forbids sending it; the waiter is then not kept and nothing was sent."""
+        """Queue one request. Raises what forbids sending it; the waiter is then not kept and nothing was sent.
+
+        Submits of one task, asked before the next `data_to_send`, share frames; all else keeps its place.
+        """
         if self.end is not None:
             raise BrokerUnavailable(f"the connection to {self._peer} is closed: {self.end.text}")
-        self._last_id = request_id = self._connection.send_request(request)
-        self._waiting[request_id] = waiter
+        if type(request) is Submit and len(request.tasks) == 1:
+            if not self._gathering.takes(request, waiter):
+                self._send_gathered()
+                self._gathering.takes(request, waiter)
+            return
+        if self._gathering:
+            self._send_gathered()
+        self._ask_now(request, waiter)
 
     def watch(self, vigil: Vigil) -> None:
         """Wait for the end of tasks. All watches begun before the next `data_to_send` share frames.
@@ -119,6 +119,8 @@ class Exchange:
 
     def data_to_send(self) -> bytes:
         """Everything queued. From here on these requests count as sent."""
+        if self._gathering:
+            self._send_gathered()
         if self._unasked:
             self._ask_unasked()
         self._handed_out_id = self._last_id
@@ -157,6 +159,7 @@ class Exchange:
         waiting, self._waiting = self._waiting, {}
         watching, self._vigils = self._vigils, {}
         self._unasked.clear()
+        self._strand_gathered(cause)
         for request_id, waiter in waiting.items():
             if request_id > self._handed_out_id:
                 waiter.settle(
@@ -190,8 +193,29 @@ class Exchange:
 
     @property
     def waiting_count(self) -> int:
-        """Requests sent and not answered."""
-        return len(self._waiting)
+        """Requests not answered, those counted in that have not left."""
+        return len(self._waiting) + len(self._gathering)
+
+    # ------------------------------------------------------------ submitting
+
+    def _ask_now(self, request: Request, waiter: Waiter) -> None:
+        self._last_id = request_id = self._connection.send_request(request)
+        self._waiting[request_id] = waiter
+
+    def _send_gathered(self) -> None:
+        self._ask_or_settle(*self._gathering.leave(self._ask_or_settle))
+
+    def _ask_or_settle(self, request: Submit, waiter: Waiter) -> None:
+        """As `ask`, at once, for a waiter that was promised an answer."""
+        try:
+            self._ask_now(request, waiter)
+        except TqError as error:
+            waiter.settle(error)
+
+    def _strand_gathered(self, cause: TqError) -> None:
+        if self._gathering:
+            _, waiter = self._gathering.leave(self._ask_or_settle)
+            waiter.settle(BrokerUnavailable(f"not sent: the connection to {self._peer} ended: {cause.text}"))
 
     # ------------------------------------------------------------ watching
 

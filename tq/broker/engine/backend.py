@@ -115,7 +115,7 @@ class NativeBackend:
             log,
             stamp=self._now_ms,
             apply=self._applier.apply,
-            proposed=self._applier.hand_over,
+            proposed=self._applier.proposed,
             act=self._act,
             on_fatal=on_fatal,
             wait_ms=settings.wal_sync_interval_ms,
@@ -212,7 +212,7 @@ class NativeBackend:
         self._reader.end_waits()
         await self._proposer.drain()
         self._reads.close()
-        self._applier.hand_over()
+        self._applier.stop()
         await self._log.close()
 
     # ------------------------------------------------------------ tasks
