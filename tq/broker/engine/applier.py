@@ -11,11 +11,11 @@ from __future__ import annotations
 from asyncio import AbstractEventLoop, TimerHandle
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from tq.broker.engine.entries import pack_writes, unpack_ended, unpack_metadata, unpack_row
 from tq.broker.machine.commands import Command
-from tq.broker.machine.effects import Outcome, Record
+from tq.broker.machine.effects import Outcome
 from tq.broker.machine.heads import EndedRecord
 from tq.broker.machine.machine import Machine
 from tq.broker.machine.restore import RESTORE_ORDER
@@ -25,20 +25,24 @@ from tq.broker.storage.store import Store
 from tq.broker.tables import Table
 from tq.errors import StoreDamaged
 
-KEEP_SECONDS = 0.002
+KEEP_SECONDS = 0.008
 """From this age on what is kept goes with the next entry."""
 KEEP_ROWS = 512
 """So many rows go with the next entry at once: preparing them holds the loop for about a millisecond."""
-KEEP_SECONDS_MAX = 0.010
+KEEP_SECONDS_MAX = 0.020
 """The longest anything is kept when there is no next entry."""
 SYNC_ENTRIES = 5_000
 """Entries applied before the store is synced and the log behind it may be trimmed."""
 
 
+Row: TypeAlias = tuple[Table, Any, Any]
+"""table, key, record; as `machine.effects.Outcome.writes`. META's row ends with the last sequence given out."""
+
+
 class _Batch(NamedTuple):
     """What entries wrote, in order, and how it is looked up before it is in the store. The last row is META's."""
 
-    rows: list[tuple[Table, object, Record]]
+    rows: list[Row]
     payloads: dict[int, bytes]
     metadata: dict[int, dict[str, str]]
     archived: dict[bytes, EndedRecord | None]
@@ -52,6 +56,12 @@ class Written:
         # Oldest first; the last one still takes entries when _is_open.
         self._batches: deque[_Batch] = deque()
         self._is_open = False
+        self._is_compactable = False
+        self._handed_over_seq = 0
+
+    def begin(self, sequence: int) -> None:
+        """The store holds all that was applied so far; sequence: the last one given out."""
+        self._handed_over_seq = sequence
 
     def add(self, outcome: Outcome) -> None:
         """One more entry was applied."""
@@ -61,6 +71,7 @@ class Written:
             self._batches.append(_Batch(outcome.writes, outcome.payloads, outcome.metadata, outcome.archived))
             return
         rows, payloads, metadata, archived = self._batches[-1]
+        self._is_compactable = self._is_compactable or bool(outcome.ended)
         rows.pop()  # the index this entry is about to put higher
         rows += outcome.writes
         payloads.update(outcome.payloads)
@@ -72,10 +83,14 @@ class Written:
         """Rows that wait to be handed over."""
         return len(self._batches[-1].rows) if self._is_open else 0
 
-    def leave(self) -> list[tuple[Table, object, Record]]:
+    def leave(self) -> list[Row]:
         """The rows that wait, to be handed over now; at least one must."""
         self._is_open = False
-        return self._batches[-1].rows
+        rows = self._batches[-1].rows
+        if self._is_compactable:
+            rows = _compacted(rows, self._handed_over_seq)
+        _, _, (_, _, self._handed_over_seq) = rows[-1]
+        return rows
 
     def arrived(self) -> None:
         """The oldest batch is in the store."""
@@ -128,6 +143,20 @@ class Written:
             if seq in batch.metadata:
                 return batch.metadata[seq]
         return unpack_metadata(self._store.get(Table.EXTRA, keys.seq_key(seq)))
+
+
+def _compacted(rows: list[Row], handed_over_seq: int) -> list[Row]:
+    """The last word on every key, without what came and went: a task above handed_over_seq is not in the store yet."""
+    last: dict[tuple[Table, Any], Any] = {}
+    for table, key, record in rows:
+        last[table, key] = record
+    live, index = Table.LIVE, Table.INDEX
+    return [
+        (table, key, record)
+        for (table, key), record in last.items()
+        if record is not None
+        or not ((table is live and key > handed_over_seq) or (table is index and key[2] > handed_over_seq))
+    ]
 
 
 class Applier:
@@ -209,6 +238,7 @@ class Applier:
     def go_live(self) -> None:
         """The log is replayed; from here on batches are written on the disk thread."""
         self._is_live = True
+        self.written.begin(self.machine.state.sequence)
 
     def sync(self) -> None:
         """Begin making the store durable up to the entry applied last; on_synced tells when it is."""
