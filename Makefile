@@ -7,12 +7,17 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 KILLS ?= 300
 SECONDS ?= 60
+SEEDS ?= 100
+FIRST ?= 1
 JOBS ?= 2
+NODE_STAMP := examples/node/node_modules/.installed
+# How what Debian packages is installed where it is missing.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -n)
 
 # Python only: examples in documents are laid out for readers.
 SOURCES := tq lab benchmarks examples scripts tests
 # Code beside the package that is held to the same types.
-TYPED := lab benchmarks examples tests/crash tests/checks
+TYPED := lab benchmarks examples tests/crash tests/checks tests/sim
 
 # Programs started by the tests are measured too: coverage starts in every Python process that sees these two.
 COVERAGE := COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/build/coverage/data
@@ -20,7 +25,7 @@ COVERAGE := COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURD
 EXHAUSTIVE := tq/broker/machine/*,tq/protocol/*,tq/retry.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench crash fuzz clean
+.PHONY: help setup node demo test check bench crash sim fuzz clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,10 +42,18 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]' </dev/null
 	@touch $(STAMP)
 
+node: $(NODE_STAMP)  ## install what the worker in Node needs, with npm
+
+$(NODE_STAMP): examples/node/package.json
+	@command -v npm >/dev/null || { $(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq --no-install-recommends nodejs npm; } >/dev/null \
+	  || { echo "the worker in Node needs Node 18 or newer with npm (Debian: apt install nodejs npm)" >&2; exit 1; }
+	@cd examples/node && npm install --silent --no-audit --no-fund --no-package-lock </dev/null
+	@touch $(NODE_STAMP)
+
 demo: setup  ## a broker and two workers do a real job, one is killed on the way, every result is checked
 	@$(BIN)/python -m examples.demo
 
-test: check  ## all checks, then the whole test suite with its coverage gates
+test: check node  ## all checks, then the whole test suite with its coverage gates
 	@rm -rf build/coverage && mkdir -p build/coverage
 	@$(COVERAGE) PYTHONHASHSEED=0 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal </dev/null
 	@$(COVERAGE) sh -c '$(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-covered --show-missing' >build/coverage.txt 2>&1 \
@@ -57,6 +70,7 @@ check: setup  ## style, types, layers and generated files
 	@$(BIN)/mypy --strict --no-error-summary $(TYPED)
 	@mkdir -p build && $(BIN)/lint-imports --no-cache >build/imports.txt 2>&1 || { cat build/imports.txt; exit 1; }
 	@$(BIN)/python scripts/unasync.py --check
+	@$(BIN)/python scripts/protos.py --check
 	@echo "checks passed"
 
 bench: setup  ## measure every figure of benchmarks/, as a Markdown table
@@ -64,6 +78,9 @@ bench: setup  ## measure every figure of benchmarks/, as a Markdown table
 
 crash: setup  ## kill -9 the broker KILLS times (300) under load and check what it had acknowledged
 	@$(BIN)/python -m tests.crash --kills $(KILLS)
+
+sim: setup  ## simulate a cluster under SEEDS (100) random schedules of faults, from seed FIRST (1) on
+	@$(BIN)/python -m tests.sim --seeds $(SEEDS) --first $(FIRST) --processes $(JOBS)
 
 fuzz: setup  ## run every fuzz target for SECONDS (60) each
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,fuzz]' </dev/null
@@ -73,5 +90,5 @@ fuzz: setup  ## run every fuzz target for SECONDS (60) each
 	done
 
 clean:  ## remove what the other targets made, the virtual environment too
-	@rm -rf $(VENV) build *.egg-info .coverage .coverage.* .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	@rm -rf $(VENV) build examples/node/node_modules *.egg-info .coverage .coverage.* .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

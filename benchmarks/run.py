@@ -12,7 +12,18 @@ from typing import Protocol
 
 import uvloop
 
-from benchmarks import broker_cpu, drain, memory, scheduled, start_latency, submit_many, submit_single
+from benchmarks import (
+    broker_cpu,
+    drain,
+    grpc,
+    memory,
+    rest,
+    scheduled,
+    scrape,
+    start_latency,
+    submit_many,
+    submit_single,
+)
 from benchmarks.harness import HEADER, Row
 from lab.processes import stop_on_signals
 
@@ -31,6 +42,10 @@ MEASURES: dict[str, Measure] = {
     "memory_small": memory.measure_small,
     "memory_large": memory.measure_large,
     "scheduled": scheduled.measure,
+    "grpc": grpc.measure,
+    "rest_single": rest.measure_single,
+    "rest_batches": rest.measure_batches,
+    "scrape": scrape.measure,
 }
 
 

@@ -17,6 +17,10 @@ class Clock(Protocol):
         """Milliseconds that never go back; only differences mean anything."""
         ...
 
+    def monotonic_ns(self) -> int:
+        """The same in nanoseconds, for what takes less than a millisecond."""
+        ...
+
 
 class SystemClock:
     """The machine's clocks."""
@@ -26,6 +30,9 @@ class SystemClock:
 
     def monotonic_ms(self) -> int:
         return time.monotonic_ns() // 1_000_000
+
+    def monotonic_ns(self) -> int:
+        return time.monotonic_ns()
 
 
 class ManualClock:
@@ -40,6 +47,9 @@ class ManualClock:
 
     def monotonic_ms(self) -> int:
         return self._monotonic_ms
+
+    def monotonic_ns(self) -> int:
+        return self._monotonic_ms * 1_000_000
 
     def advance(self, ms: int) -> None:
         """Move both clocks forward by ms (0 or more)."""

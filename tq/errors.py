@@ -175,6 +175,32 @@ class TaskFailed(TqError):
     code = "TASK_FAILED"
     outcome = Outcome.REJECTED
 
+    def __init__(
+        self,
+        text: str = "",
+        *,
+        retry_after_ms: int = 0,
+        leader: str = "",
+        task_id: str = "",
+        status: str = "",
+        cause: str = "",
+        error: str = "",
+    ) -> None:
+        """task_id: UUID text. status: `dead_letter`, `cancelled`, `expired`. cause: of the last attempt, as in
+        `tq.task.Cause` but lower case, empty = none was made. error: what the worker told, traceback and all."""
+        super().__init__(text, retry_after_ms=retry_after_ms, leader=leader)
+        self.task_id = task_id
+        self.status = status
+        self.cause = cause
+        self.error = error
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild_failed, (self.text, self.task_id, self.status, self.cause, self.error)
+
+
+def _rebuild_failed(text: str, task_id: str, status: str, cause: str, error: str) -> TaskFailed:
+    return TaskFailed(text, task_id=task_id, status=status, cause=cause, error=error)
+
 
 class StoreDamaged(TqError):
     """Data on disk is not what was written."""

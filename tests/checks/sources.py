@@ -22,6 +22,7 @@ MADE = frozenset(
         "build",
         "data",
         "dist",
+        "node_modules",
     }
 )
 """Directories that hold what programs made."""

@@ -9,24 +9,56 @@ import tomllib
 from tests.checks.sources import ROOT, imports_of, name_of, sources
 
 IMPORTERS: dict[str, tuple[str, ...]] = {
-    "bcrypt": ("tq/admin/commands/keys.py",),
+    "bcrypt": ("tq/admin/commands/keys.py", "tq/broker/checks.py"),
+    "fastapi": ("tq/broker/api/rest/",),
+    "google": ("tq/proto/", "tq/broker/api/grpc/"),
+    "grpc": ("tq/proto/", "tq/broker/api/grpc/", "tq/broker/api/stackduck/"),
+    "grpc_health": ("tq/broker/api/grpc/door.py",),
+    "grpc_reflection": ("tq/broker/api/grpc/door.py",),
+    "h11": ("tq/broker/api/rest/http_connection.py",),
     "msgpack": (
         "tq/protocol/",
         "tq/broker/engine/entries.py",
+        "tq/broker/replication/handshake.py",
+        "tq/broker/replication/membership.py",
+        "tq/broker/replication/messages.py",
+        "tq/broker/replication/snapshot.py",
         "tq/worker/arguments.py",
         "tq/worker/lanes/pipe.py",
     ),
+    "opentelemetry": ("tq/spans.py",),
+    "pydantic": ("tq/broker/api/rest/",),
+    "pytest": ("tq/testing/__init__.py",),
+    "prometheus_client": ("tq/exposition.py", "tq/broker/metrics/", "tq/worker/metrics.py"),
     "psutil": ("tq/worker/upkeep.py",),
     "rich": ("tq/admin/",),
     "rocksdict": ("tq/broker/rocksdb/", "tq/broker/replication/journal.py", "tq/broker/verify.py"),
+    "starlette": ("tq/broker/api/rest/",),
     "structlog": ("tq/logs.py",),
     "typer": ("tq/admin/",),
+    "uvicorn": ("tq/broker/api/rest/",),
     "uvloop": ("tq/broker/main.py", "tq/worker/main.py", "tq/worker/lanes/loops.py"),
+    "websockets": ("tq/broker/api/rest/event_socket.py",),
     "yaml": ("tq/config/", "tq/admin/screen.py"),
 }
 """library -> files, or directories, that may import it"""
-DISTRIBUTIONS = {"yaml": "pyyaml"}
+DISTRIBUTIONS = {
+    "google": "protobuf",
+    "grpc": "grpcio",
+    "grpc_health": "grpcio-health-checking",
+    "grpc_reflection": "grpcio-reflection",
+    "h11": "uvicorn",
+    "opentelemetry": "opentelemetry-api",
+    "prometheus_client": "prometheus-client",
+    "pydantic": "fastapi",
+    "starlette": "fastapi",
+    "yaml": "pyyaml",
+}
 """library -> the distribution it comes in, where the two differ"""
+LOADED = {"pysyncobj": "tq/broker/replication/library.py"}
+"""library -> where its audited source is loaded from, without an import statement"""
+EXTRAS = ("otel", "testing")
+"""Optional dependencies that tq itself imports, when they are there."""
 
 
 def foreign_imports() -> list[tuple[str, str]]:
@@ -62,7 +94,10 @@ def test_every_permitted_library_and_home_is_in_use() -> None:
 
 
 def test_every_permitted_library_is_a_declared_dependency() -> None:
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = (requirement for name in EXTRAS for requirement in project["optional-dependencies"][name])
+    declared = [*project["dependencies"], *extras]
     names = {re.split(r"[^a-z0-9_-]", requirement)[0] for requirement in declared}
 
-    assert names == {DISTRIBUTIONS.get(library, library) for library in IMPORTERS}
+    assert names == {DISTRIBUTIONS.get(library, library) for library in IMPORTERS} | LOADED.keys()
+    assert all(library in (ROOT / file).read_text() for library, file in LOADED.items())

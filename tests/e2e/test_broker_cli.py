@@ -133,13 +133,9 @@ def test_every_problem_of_file_environment_and_flags_is_reported_at_once(tmp_pat
     ("settings", "name"),
     [
         (
+            "persistence: {durability: relaxed}\n"
             "raft: {enabled: true, advertise: 'h:1', secret: 0123456789abcdef, peers: {node2: 'h:2', node3: 'h:3'}}",
-            "raft.enabled",
-        ),
-        (
-            "auth: {enabled: true, api_keys: [{name: ci, permissions: [admin], key_hash: "
-            "'$2b$12$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234'}]}",
-            "auth.enabled",
+            "persistence.durability",
         ),
     ],
 )
@@ -177,7 +173,7 @@ def test_ready_is_one_json_line_with_the_addresses_that_are_served(broker: Proce
     assert len(ready) == 1
     addresses = ready[0]["addresses"]
     assert isinstance(addresses, dict)
-    assert set(addresses) == {"tcp"}
+    assert set(addresses) == {"tcp", "rest", "grpc"}
     with Client(addresses["tcp"]) as client:
         assert isinstance(client.ask(Submit((TaskSpec(TASK_ID, "t"),))), Submitted)
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from tests.engine.memory_log import MemoryLog
 from tq.broker.engine.backend import EngineSettings, NativeBackend
+from tq.broker.feed import Feed
 from tq.broker.storage.disk import DiskThread
 from tq.broker.storage.memory import MemoryStore
 from tq.clock import ManualClock
@@ -18,6 +19,7 @@ from tq.verbs import Deliver, Delivery, Push, Register, Reply, Request, Submit
 
 Result = TypeVar("Result")
 WAIT_SECONDS = 10.0
+FEED_EVENTS = 1_000
 
 
 class FakePeer:
@@ -57,7 +59,10 @@ class Engine:
         loop = asyncio.get_running_loop()
         self.disk = DiskThread(loop, self.fatal.append)
         self.disk.start()
-        self.backend = NativeBackend(store, log, self.disk, clock, loop, settings, self.fatal.append)
+        self.feed = Feed(FEED_EVENTS)
+        self.backend = NativeBackend(
+            store, log, self.disk, clock, loop, settings, self.fatal.append, self.feed
+        )
         self.peer = FakePeer()
 
     async def call(self, request: Request, peer: FakePeer | None = None) -> Reply:

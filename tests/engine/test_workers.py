@@ -247,3 +247,40 @@ def test_nothing_is_leased_to_a_session_from_before_a_restart_until_its_worker_i
         assert (await again.delivered(1))[0].task_id == task_id
 
     with_engine(after, store=store, log=log, clock=clock)
+
+
+def test_a_worker_that_is_back_before_its_old_connection_is_missed_gets_work() -> None:
+    async def run(engine: Engine) -> None:
+        session_id = new_id()
+        old = await engine.worker(session_id=session_id)
+        new = FakePeer()
+        engine.log.holds = True
+        registered = engine.begin(Register(session_id, "w1", ("default",), ("echo",), 1, (), 15_000), new)
+        await asyncio.sleep(0)
+        engine.backend.disconnected(old)
+        engine.log.let_go()
+        await registered
+        await engine.submit(spec())
+        assert len(await new.delivered(1)) == 1
+
+    with_engine(run)
+
+
+def test_a_worker_that_comes_back_in_the_moment_it_is_given_up_is_not() -> None:
+    async def run(engine: Engine) -> None:
+        session_id = new_id()
+        old = await engine.worker(session_id=session_id)
+        engine.backend.disconnected(old)
+        await engine.call(GetHealth())
+        new = FakePeer()
+        engine.log.holds = True
+        registered = engine.begin(Register(session_id, "w1", ("default",), ("echo",), 1, (), 15_000), new)
+        await asyncio.sleep(0)
+        engine.clock.advance(6_000)
+        engine.backend._sweep()
+        engine.log.let_go()
+        await registered
+        await engine.submit(spec())
+        assert len(await new.delivered(1)) == 1
+
+    with_engine(run)

@@ -74,11 +74,11 @@ def test_redis_client_reads_an_error_that_says_what_this_port_is(greeting: bytes
     assert answer.startswith(b"-ERR ") and answer.endswith(b"\r\n") and answer.count(b"\r\n") == 1
 
 
-def test_tls_client_is_hung_up_on_with_a_reason_in_the_log() -> None:
+def test_tls_client_gets_an_answer_that_is_no_tls_and_a_reason_is_in_the_log() -> None:
     broker = Connection(Role.BROKER)
 
     assert "TLS" in failure_of(broker, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
-    assert broker.data_to_send() == b""
+    assert broker.data_to_send() == b"tq: TLS is off at this port\n"
 
 
 def test_stranger_is_recognised_however_the_greeting_is_cut() -> None:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 WATCH_SECONDS = 2.0
 """What `--watch` without a number means."""
 
-GLOBAL_VALUES = frozenset({"--broker-addr", "--api-key", "--format", "--tls-ca", "--timeout"})
+GLOBAL_VALUES = frozenset(
+    {"--broker-addr", "--api-key", "--format", "--tls-ca", "--tls-cert", "--tls-key", "--timeout"}
+)
 GLOBAL_SWITCHES = frozenset({"--tls-insecure", "--tls"})
 SWITCHES = frozenset({"--help", "--version", "--wait", "--force", "--yes"})
 """Options of commands that take no value; a test keeps this the truth."""

@@ -24,7 +24,7 @@ INTERVAL_SECONDS_MIN = 0.1
 HELP = """Look after a tq broker: submit and inspect tasks, watch queues and workers, make backups.
 
 Options may stand before or after the command. Each has a twin in the environment: TQ_BROKER_ADDR, TQ_API_KEY,
-TQ_FORMAT, TQ_TLS, TQ_TLS_CA, TQ_TLS_INSECURE, TQ_TIMEOUT.
+TQ_FORMAT, TQ_TLS, TQ_TLS_CA, TQ_TLS_INSECURE, TQ_TLS_CERT, TQ_TLS_KEY, TQ_TIMEOUT.
 
 Exit codes: 0 done, 1 the broker said no, 2 usage, 3 cannot reach a broker, 4 outcome unknown.
 """
@@ -170,6 +170,20 @@ def shared(
         bool,
         typer.Option("--tls-insecure", envvar="TQ_TLS_INSECURE", help="TLS without checking who answers."),
     ] = False,
+    tls_cert: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TQ_TLS_CERT",
+            metavar="F",
+            help="PEM file with the certificate to show a broker that asks for one; turns TLS on.",
+        ),
+    ] = None,
+    tls_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TQ_TLS_KEY", metavar="F", help="PEM file with its key, when it is not in the same."
+        ),
+    ] = None,
     timeout: Annotated[
         float,
         typer.Option(
@@ -191,6 +205,8 @@ def shared(
         tls=tls,
         tls_ca=tls_ca,
         tls_insecure=tls_insecure,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
         timeout_s=timeout,
     )
 

@@ -39,6 +39,8 @@ class Options:
     tls: bool
     tls_ca: str | None
     tls_insecure: bool
+    tls_cert: str | None
+    tls_key: str | None
     timeout_s: float
 
 
@@ -117,16 +119,10 @@ def refuse(text: str) -> typer.Exit:
 
 
 def _tls(options: Options) -> ssl.SSLContext | bool:
-    if not options.tls_insecure and options.tls_ca is None:
-        return options.tls
-    import ssl
+    if not (options.tls or options.tls_insecure or options.tls_ca or options.tls_cert or options.tls_key):
+        return False
+    from tq.client.tls import client_context
 
-    if options.tls_insecure:
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return context
-    try:
-        return ssl.create_default_context(cafile=options.tls_ca)
-    except (OSError, ssl.SSLError) as error:
-        raise typer.BadParameter(f"--tls-ca {options.tls_ca}: {error}") from error
+    return client_context(
+        options.tls_ca, insecure=options.tls_insecure, cert=options.tls_cert, key=options.tls_key
+    )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import NamedTuple, Protocol, TypeAlias
 
-from tq.errors import AuthenticationFailed, PermissionDenied
+from tq.errors import PermissionDenied, TqError
 from tq.verbs import (
     Backup,
     Cancel,
@@ -77,14 +77,19 @@ PERMISSION_OF: dict[type[Request], Permission | None] = {
 
 
 class Principal(NamedTuple):
-    """Somebody the broker knows. verbs: the request classes it may send, worked out once, looked up per request."""
+    """Somebody the broker knows.
+
+    verbs: the request classes it may send, worked out once, looked up per request.
+    rate_per_s: how many requests a second its key may make; None = any number.
+    """
 
     name: str
     permissions: frozenset[Permission]
     verbs: frozenset[type[Request]]
+    rate_per_s: float | None = None
 
 
-def principal(name: str, permissions: Iterable[Permission]) -> Principal:
+def principal(name: str, permissions: Iterable[Permission], rate_per_s: float | None = None) -> Principal:
     """A principal with these permissions and the verbs that follow from them."""
     held = frozenset(permissions)
     verbs = (
@@ -92,7 +97,12 @@ def principal(name: str, permissions: Iterable[Permission]) -> Principal:
         for verb, needed in PERMISSION_OF.items()
         if needed is None or needed in held or Permission.ADMIN in held
     )
-    return Principal(name, held, frozenset(verbs))
+    return Principal(name, held, frozenset(verbs), rate_per_s)
+
+
+def prober() -> Principal:
+    """Who asks for health without a key, as load balancers do: may send what takes no permission."""
+    return principal("prober", ())
 
 
 def denial(who: Principal, verb: type[Request]) -> PermissionDenied:
@@ -102,22 +112,44 @@ def denial(who: Principal, verb: type[Request]) -> PermissionDenied:
     return PermissionDenied(f"{who.name} may not {verb.__name__}: {remedy}")
 
 
-Verdict: TypeAlias = Callable[[Principal | AuthenticationFailed], None]
+Verdict: TypeAlias = Callable[[Principal | TqError], None]
+"""Told once: who it is, AuthenticationFailed, or BrokerUnavailable when so many are being checked that there is no room."""
+
+
+BUSY_RETRY_MS = 1_000
+"""Advice to somebody whose key could not be checked because of many others': most of those are gone by then."""
 
 
 class Access(Protocol):
     """Turns the token of a hello (or of a call) into a principal."""
 
-    def authenticate(self, token: str, verdict: Verdict) -> None:
-        """Call verdict once, at once or later: checking a bcrypt hash takes a thread and a tenth of a second."""
+    @property
+    def is_open(self) -> bool:
+        """Keys are off: there is nobody to recognise, and nobody whose key could be withdrawn."""
+        ...
+
+    def authenticate(self, token: str, verdict: Verdict, address: str = "") -> None:
+        """Call verdict once, at once or later: checking a bcrypt hash takes a thread and a tenth of a second.
+
+        address: the caller's host, so that a crowd from one place does not hold up others; empty = not known.
+        """
+        ...
+
+    def knows(self, who: Principal) -> bool:
+        """False once the key of a principal that was let in has been withdrawn or changed."""
         ...
 
 
 class OpenAccess:
     """`auth.enabled: false`: everybody is the same anonymous principal and may do everything."""
 
+    is_open = True
+
     def __init__(self) -> None:
         self._anonymous = principal("anonymous", (Permission.ADMIN,))
 
-    def authenticate(self, token: str, verdict: Verdict) -> None:
+    def authenticate(self, token: str, verdict: Verdict, address: str = "") -> None:
         verdict(self._anonymous)
+
+    def knows(self, who: Principal) -> bool:
+        return True

@@ -102,16 +102,21 @@ class Fatal:
             self(error)
 
 
-class StopSignals:
-    """SIGTERM and SIGINT: the first asks for a clean stop, any further one to hurry."""
+class Signals:
+    """What the operating system asks for.
+
+    stop, hurry: SIGTERM and SIGINT, the first and any further one. reload: SIGHUP; cleared by whoever reloads.
+    """
 
     def __init__(self) -> None:
         self.stop = asyncio.Event()
         self.hurry = asyncio.Event()
+        self.reload = asyncio.Event()
 
     def install(self, loop: asyncio.AbstractEventLoop) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._received, number)
+        loop.add_signal_handler(signal.SIGHUP, self.reload.set)
 
     def _received(self, number: signal.Signals) -> None:
         if self.stop.is_set():

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tq.version import VERSION
 
 if TYPE_CHECKING:
-    import ssl
-
+    from tq.broker.tls import TlsContext
     from tq.config import BrokerConfig
 
 EXAMPLES = """\
@@ -23,7 +23,8 @@ examples:
   tq-broker --port 0 --log-format text          a port of the system's choice; logs for people
 
 Each flag has a twin in the environment: TQ_PORT=7000 is --port 7000. A flag beats the environment, the
-environment beats the file. SIGTERM stops the broker cleanly within 10 seconds; a second one hurries it.
+environment beats the file. SIGTERM stops the broker cleanly within 10 seconds; a second one hurries it. SIGHUP reads
+keys and certificates again.
 
 exit codes: 0 stopped as asked, 2 usage or configuration, 65 the data is damaged, 69 something else has what
 the broker needs, 70 a defect, 74 the disk failed, 77 not permitted
@@ -46,10 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     flags = vars(_parser().parse_args(arguments))
     file, only_validate = flags.pop("config"), flags.pop("validate")
+    load = partial(
+        load_broker, file, os.environ, {name.replace("_", "-"): value for name, value in flags.items()}
+    )
     try:
-        config = load_broker(
-            file, os.environ, {name.replace("_", "-"): value for name, value in flags.items()}
-        )
+        config = load()
         _refuse_what_is_not_here(config)
         tls = _tls_context(config)
     except ConfigProblems as problems:
@@ -58,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if only_validate:
         sys.stdout.write("the configuration is valid\n")
         return 0
-    return _run(config, tls)
+    return _run(config, tls, load)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -94,12 +96,11 @@ def _refuse_what_is_not_here(config: BrokerConfig) -> None:
 
     missing = [
         (
-            config.raft.enabled,
-            "raft.enabled",
-            "clusters come with the next release",
-            "set it to false: one node",
+            config.raft.enabled and config.persistence.durability == "relaxed",
+            "persistence.durability",
+            "a cluster syncs before it acknowledges: a vote or an entry that was lost would break its promises",
+            "set it to strict, or raft.enabled to false",
         ),
-        (config.auth.enabled, "auth.enabled", "API keys come with the next release", "set it to false"),
         (
             config.backend.kind != "native",
             "backend.kind",
@@ -114,26 +115,17 @@ def _refuse_what_is_not_here(config: BrokerConfig) -> None:
         raise ConfigProblems(problems)
 
 
-def _tls_context(config: BrokerConfig) -> ssl.SSLContext | None:
+def _tls_context(config: BrokerConfig) -> TlsContext | None:
     """The certificate that the doors show, None without TLS. Raises ConfigProblems when it cannot be used."""
-    api = config.api
-    if not api.enable_tls:
+    if not config.api.enable_tls:
         return None
-    import ssl
+    from tq.broker.security import tls_of
+    from tq.clock import SystemClock
 
-    from tq.config import ConfigProblems, Problem
-
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(api.tls_cert_path or "", api.tls_key_path)
-    except (OSError, ssl.SSLError) as error:
-        text = f"cannot be used with its key: {error}"
-        remedy = "name the PEM files of a certificate and of the key that belongs to it"
-        raise ConfigProblems([Problem("settings", 0, 0, "api.tls_cert_path", text, remedy)]) from error
-    return context
+    return tls_of(config.api, SystemClock())
 
 
-def _run(config: BrokerConfig, tls: ssl.SSLContext | None) -> int:
+def _run(config: BrokerConfig, tls: TlsContext | None, load: Callable[[], BrokerConfig]) -> int:
     """Start, serve, stop, with logs and signals in place. Returns the exit code."""
     import asyncio
 
@@ -144,20 +136,22 @@ def _run(config: BrokerConfig, tls: ssl.SSLContext | None) -> int:
     configure(config.monitoring.log_level, config.monitoring.log_format)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(config, tls))
+        return runner.run(_serve(config, tls, load))
 
 
-async def _serve(config: BrokerConfig, tls: ssl.SSLContext | None) -> int:
+async def _serve(config: BrokerConfig, tls: TlsContext | None, load: Callable[[], BrokerConfig]) -> int:
+    """load: reads the configuration anew, for SIGHUP."""
     import asyncio
 
-    from tq.broker.lifecycle import EXIT_DEFECT, EXIT_OK, CannotStart, Fatal, StopSignals
+    from tq.broker.lifecycle import EXIT_DEFECT, EXIT_OK, CannotStart, Fatal, Signals
     from tq.broker.node import Node
+    from tq.broker.reload import reload_when_asked
     from tq.clock import SystemClock
     from tq.logs import get_logger
 
     log = get_logger("broker")
     loop = asyncio.get_running_loop()
-    fatal, signals = Fatal(), StopSignals()
+    fatal, signals = Fatal(), Signals()
     loop.set_exception_handler(fatal.on_loop_error)
     signals.install(loop)
     log.info("starting", f"tq-broker {VERSION} starts", version=VERSION, pid=os.getpid())
@@ -170,10 +164,10 @@ async def _serve(config: BrokerConfig, tls: ssl.SSLContext | None) -> int:
     except Exception as error:  # noqa: BLE001  the top of the program: a defect is told in one line, like any other
         fatal(error)
         return EXIT_DEFECT
-    if config.api.rest_port is not None or config.api.grpc_port is not None:
-        log.info("doors_absent", "REST, gRPC and metrics doors are not part of this release; TCP is served")
     log.info("ready", f"serving at {addresses['tcp']}", addresses=addresses, **node.facts)
+    reloading = asyncio.create_task(reload_when_asked(signals.reload, config, load, node.reload))
     await signals.stop.wait()
+    reloading.cancel()
     await node.stop(signals.hurry)
     log.info("stopped", "stopped")
     return EXIT_OK

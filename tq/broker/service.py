@@ -1,4 +1,4 @@
-"""The one way in: who is it, may they, does it fit, then the backend. Every door comes through here.
+"""The one way in: who is it, may they, how often, does it fit, then the backend. Every door comes through here.
 
 `handle` is the hot path: no task, no future, no coroutine per request. `call` is the same for doors that await.
 """
@@ -10,11 +10,12 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
-from tq.broker.access import Access, Principal, Verdict, denial
+from tq.broker.access import PERMISSION_OF, Access, Principal, Verdict, denial
 from tq.broker.admission import Admission
 from tq.broker.backend import Answer, Backend, Capabilities, Peer
 from tq.broker.observe import Observer
-from tq.errors import BrokerUnavailable, TqError
+from tq.broker.rates import Quota, Rates
+from tq.errors import AuthenticationFailed, BrokerUnavailable, TqError
 from tq.verbs import (
     Deregister,
     Extend,
@@ -39,10 +40,14 @@ _WHILE_DRAINING: frozenset[type[Request]] = frozenset(
 
 
 class Caller(NamedTuple):
-    """One peer that has said who it is. A door makes one per connection, or per call."""
+    """One peer that has said who it is. A door makes one per connection, or per call.
+
+    address: the peer's host without port, as the socket has it; empty = not known.
+    """
 
     peer: Peer
     principal: Principal
+    address: str = ""
 
 
 class Silent:
@@ -68,22 +73,43 @@ class Service:
         admission: Admission,
         observer: Observer,
         on_fatal: Callable[[BaseException], None],
+        rates: Rates | None = None,
     ) -> None:
-        """on_fatal: told when the backend breaks its promise to raise nothing; the process is expected to stop."""
+        """on_fatal: told when the backend breaks its promise to raise nothing; the process is expected to stop.
+
+        rates: None = nobody is limited.
+        """
         self._backend = backend
         self._access = access
         self._admission = admission
         self._observer = observer
         self._on_fatal = on_fatal
+        self._rates = rates
         self._stage = _Stage.OPEN
+        self._is_stopping = False
+        self._is_guarded = not access.is_open or rates is not None
 
     @property
     def capabilities(self) -> Capabilities:
         return self._backend.capabilities
 
-    def authenticate(self, token: str, verdict: Verdict) -> None:
-        """Find out who holds the token; verdict is called once, at once or later."""
-        self._access.authenticate(token, verdict)
+    def authenticate(self, token: str, verdict: Verdict, address: str = "") -> None:
+        """Find out who holds the token, empty = none; verdict is called once, at once or later.
+
+        address: the caller's host, empty = not known. One host has only so many unknown keys checked at a time.
+        """
+        self._access.authenticate(token, verdict, address)
+
+    def knows(self, caller: Caller) -> bool:
+        """False once the caller's key was withdrawn or changed: its door lets it go. Its requests are refused anyway."""
+        return self._access.knows(caller.principal)
+
+    def quota(self, caller: Caller) -> Quota | None:
+        """How the caller stands with its rate limit; None when it has none."""
+        if self._rates is None:
+            return None
+        who = caller.principal
+        return self._rates.quota(name=who.name, rate_per_s=who.rate_per_s, address=caller.address)
 
     def handle(self, caller: Caller, request: Request, answer: Answer) -> None:
         """Begin one request. `answer` is called exactly once, at once or later, with a reply or an error."""
@@ -92,11 +118,10 @@ class Service:
         refusal: TqError | None = None
         if verb not in caller.principal.verbs:
             refusal = denial(caller.principal, verb)
-        elif self._stage is not _Stage.OPEN and not self._takes_while_stopping(verb):
-            refusal = BrokerUnavailable(
-                "the broker is stopping; go to another node or try again", retry_after_ms=STOPPING_RETRY_MS
-            )
-        elif isinstance(request, Submit):
+        elif self._is_guarded:
+            refusal = self._guard(caller, request)
+        if refusal is None and verb is Submit:
+            assert isinstance(request, Submit)
             refusal = self._admission.refuse_submit(len(request.tasks), self._backend.depth)
         if refusal is not None:
             answer(refusal)
@@ -138,10 +163,27 @@ class Service:
         """From now on only what finishes work is taken; the rest is answered BrokerUnavailable."""
         if self._stage is _Stage.OPEN:
             self._stage = _Stage.DRAINING
+            self._is_stopping = self._is_guarded = True
 
     def close(self) -> None:
         """From now on nothing reaches the backend."""
         self._stage = _Stage.CLOSED
+        self._is_stopping = self._is_guarded = True
+
+    def _guard(self, caller: Caller, request: Request) -> TqError | None:
+        """What is looked at only while the broker stops, has keys, or limits rates: others do not pay for it."""
+        verb, who = type(request), caller.principal
+        if self._is_stopping and not self._takes_while_stopping(verb):
+            return BrokerUnavailable(
+                "the broker is stopping; go to another node or try again", retry_after_ms=STOPPING_RETRY_MS
+            )
+        if PERMISSION_OF[verb] is None:
+            return None
+        if not self._access.knows(who):
+            return AuthenticationFailed(f"the key {who.name!r} was withdrawn or changed; authenticate again")
+        if self._rates is None:
+            return None
+        return self._rates.refuse(request, name=who.name, rate_per_s=who.rate_per_s, address=caller.address)
 
     def _takes_while_stopping(self, verb: type[Request]) -> bool:
         return self._stage is _Stage.DRAINING and verb in _WHILE_DRAINING

@@ -18,8 +18,10 @@ from tq.client.info import TaskInfo, TaskList
 from tq.client.link import CONNECT_SECONDS, KEEPALIVE_SECONDS
 from tq.client.routing import parse_addresses
 from tq.client.task import PriorityLike, RetryLike, Task, task_spec
+from tq.client.tls import client_context
 from tq.clock import SystemClock
 from tq.errors import BadRequest, OutcomeUnknown, TqError
+from tq.spans import submitting
 from tq.task import (
     CANCELLED,
     DEFAULT_MAX_RETRIES,
@@ -84,7 +86,7 @@ class AsyncClient:
             addresses=parse_addresses(addresses),
             api_key=api_key or "",
             name=name,
-            tls=ssl.create_default_context() if tls is True else tls or None,
+            tls=client_context() if tls is True else tls or None,
             pool_size=pool_size,
             connect_timeout_s=duration_s(connect_timeout, "connect_timeout"),
             keepalive_s=duration_s(keepalive, "keepalive"),
@@ -160,11 +162,12 @@ class AsyncClient:
             unique_ttl=unique_ttl,
             metadata=metadata,
         )
-        submit = verbs.Submit((spec,))
-        try:
-            submitted = await self._call(submit, verbs.Submitted, call_timeout)
-        except TqError as error:
-            raise cut_short(error, submit, 0, 1) from error
+        with submitting((spec,)) as specs:
+            submit = verbs.Submit(specs)
+            try:
+                submitted = await self._call(submit, verbs.Submitted, call_timeout)
+            except TqError as error:
+                raise cut_short(error, submit, 0, 1) from error
         return ids.to_text(submitted.existing[0].task_id if submitted.existing else spec.task_id)
 
     async def submit_tasks(
@@ -179,11 +182,13 @@ class AsyncClient:
         """
         specs = specs_of(tasks, self._clock.now_ms(), os.urandom)
         task_ids: list[str] = []
-        for submit in submits(specs):
-            try:
-                submitted = await self._call(submit, verbs.Submitted, call_timeout)
-            except TqError as error:
-                raise cut_short(error, submit, len(task_ids), len(specs)) from error
+        for part in submits(specs):
+            with submitting(part.tasks) as traced:
+                submit = verbs.Submit(traced)
+                try:
+                    submitted = await self._call(submit, verbs.Submitted, call_timeout)
+                except TqError as error:
+                    raise cut_short(error, submit, len(task_ids), len(specs)) from error
             task_ids += texts_of(submit, submitted)
         return task_ids
 

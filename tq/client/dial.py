@@ -7,13 +7,15 @@ import ssl
 import time
 
 from tq.client.routing import Address
-from tq.errors import AuthenticationFailed, BrokerUnavailable
+from tq.client.tls import explained
+from tq.errors import BrokerUnavailable
 
 
 def dial(target: Address, tls: ssl.SSLContext | None, timeout_s: float) -> socket.socket:
     """A connected socket, its TLS handshake done. timeout_s: for each address the name has, and for TLS.
 
-    Raises BrokerUnavailable, or AuthenticationFailed when the certificate is not trusted.
+    Raises BrokerUnavailable, AuthenticationFailed when the certificate is not trusted, ProtocolError when what listens
+    there speaks no TLS.
     """
     deadline = time.monotonic() + timeout_s
     try:
@@ -28,8 +30,6 @@ def dial(target: Address, tls: ssl.SSLContext | None, timeout_s: float) -> socke
             raise
     except TimeoutError as error:
         raise BrokerUnavailable(f"no connection to {target} within {timeout_s:g} s") from error
-    except ssl.SSLCertVerificationError as error:
-        raise AuthenticationFailed(f"{target} shows a certificate that is not trusted: {error}") from error
     except OSError as error:
-        raise BrokerUnavailable(f"cannot reach {target}: {error}") from error
+        raise explained(target, error) from error
     return sock

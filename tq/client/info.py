@@ -142,7 +142,13 @@ class TaskInfo(NamedTuple):
         ended otherwise or has not ended."""
         if self.succeeded:
             return self.view.result or b""
-        raise TaskFailed(failure_text(self))
+        raise TaskFailed(
+            failure_text(self),
+            task_id=self.task_id,
+            status=self.status,
+            cause=self.cause.name.lower() if self.cause is not None else "",
+            error=self.error,
+        )
 
     def __repr__(self) -> str:
         return f"TaskInfo({self.task_id} {self.task_type!r} {self.status})"

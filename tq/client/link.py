@@ -16,7 +16,8 @@ from typing import cast
 
 from tq.client.exchange import Exchange, Vigil
 from tq.client.routing import Address, parse_address
-from tq.errors import AuthenticationFailed, BrokerUnavailable, OutcomeUnknown, TqError
+from tq.client.tls import explained, hung_up
+from tq.errors import BrokerUnavailable, OutcomeUnknown, TqError
 from tq.protocol.events import Welcomed
 from tq.task import TaskView
 from tq.verbs import Ping, Push, Reply, Request
@@ -93,12 +94,8 @@ class Link(asyncio.Protocol):
                 await link._greeted
         except TimeoutError as error:
             raise BrokerUnavailable(f"no connection to {target} within {timeout_s:g} s") from error
-        except ssl.SSLCertVerificationError as error:
-            raise AuthenticationFailed(
-                f"{target} shows a certificate that is not trusted: {error}"
-            ) from error
         except OSError as error:
-            raise BrokerUnavailable(f"cannot reach {target}: {error}") from error
+            raise explained(target, error) from error
         finally:
             if link._exchange.welcomed is None:
                 link._end(BrokerUnavailable("the hello did not get through"))
@@ -233,12 +230,16 @@ class Link(asyncio.Protocol):
             self._flush()
 
     def eof_received(self) -> None:
+        if self._exchange.welcomed is None:
+            self._end(hung_up(self.address))
         self._end(BrokerUnavailable(f"{self.address} closed the connection"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         if not self._gone.done():
             self._gone.set_result(None)
+        if isinstance(exc, OSError) and self._exchange.welcomed is None:
+            self._end(explained(self.address, exc))
         reason = f": {exc}" if exc is not None else ""
         self._end(BrokerUnavailable(f"the connection to {self.address} was lost{reason}"))
 

@@ -30,6 +30,7 @@ from tq.client.dial import dial
 from tq.client.exchange import Exchange, Vigil
 from tq.client.routing import Address, parse_address
 from tq.client.thread_wait import POLL_SECONDS_MAX, ThreadWait
+from tq.client.tls import explained, hung_up
 from tq.errors import BrokerUnavailable, OutcomeUnknown, TqError
 from tq.protocol.events import Welcomed
 from tq.task import TaskView
@@ -275,7 +276,9 @@ class Link:
             self._lose(error)
             return
         if not data:
-            self._lose(BrokerUnavailable(f"{self.address} closed the connection"))
+            is_new = self._exchange.welcomed is None
+            closed = BrokerUnavailable(f"{self.address} closed the connection")
+            self._lose(hung_up(self.address) if is_new else closed)
             return
         exchange = self._exchange
         exchange.receive(data)
@@ -289,8 +292,12 @@ class Link:
         self._close_if_retired()
 
     def _lose(self, error: OSError | TqError) -> None:
-        cause = error if isinstance(error, TqError) else BrokerUnavailable(f"connection lost: {error}")
-        self._exchange.lost(cause)
+        if isinstance(error, TqError):
+            self._exchange.lost(error)
+        elif self._exchange.welcomed is None:
+            self._exchange.lost(explained(self.address, error))
+        else:
+            self._exchange.lost(BrokerUnavailable(f"connection lost: {error}"))
         self._hang_up()
 
     def _close(self) -> None:

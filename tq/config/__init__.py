@@ -26,7 +26,7 @@ from tq.config.models import (
     WorkerSection,
 )
 from tq.config.problems import ConfigProblems, Problem
-from tq.config.settings import Flag, flags_of
+from tq.config.settings import Flag, differences, flags_of
 from tq.config.values import Peer
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "StackduckSection",
     "WorkerConfig",
     "WorkerSection",
+    "differences",
     "flags_of",
     "load_broker",
     "load_worker",

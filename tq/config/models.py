@@ -33,6 +33,7 @@ SECRET_CHARS_MIN = 16
 
 _NAME = Text("a name of 1 to 255 characters", chars_max=255)
 _CERTIFICATE = Optional(PATH, "none")
+_RATE = Optional(Number(0.001, 1_000_000), "unlimited")
 _TOKEN = Text("a key without spaces", r"[\x21-\x7e]+", secret=True)
 
 
@@ -146,6 +147,11 @@ class ApiSection:
         8080, Optional(PORT), "Port of REST and dashboard. null: closed.", flag="rest-port"
     )
     grpc_port: int | None = setting(9090, Optional(PORT), "Port of gRPC. null: closed.", flag="grpc-port")
+    stackduck_port: int | None = setting(
+        None,
+        Optional(PORT),
+        "A second port of gRPC, for clients of StackDuck that expect theirs (50051). null: only at `grpc_port`.",
+    )
     enable_tls: bool = setting(
         False, Boolean(), "Serve TLS at every door (TCP, REST, gRPC). `--tls-cert` turns it on."
     )
@@ -154,6 +160,11 @@ class ApiSection:
     )
     tls_key_path: str | None = setting(
         None, _CERTIFICATE, "PEM file with the key of that certificate.", flag="tls-key"
+    )
+    tls_client_ca_path: str | None = setting(
+        None,
+        _CERTIFICATE,
+        "PEM file of the authorities whose clients are let in. null: clients need no certificate.",
     )
 
 
@@ -164,8 +175,8 @@ class ApiKeySection:
     name: str = required(_NAME, "Who this is; appears in logs and refusals.")
     key_hash: str = required(
         Text(
-            "a bcrypt hash, as `tq-admin hash-key` prints it, in quotes",
-            r"\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}",
+            "a bcrypt hash of a cost from 4 to 16, as `tq-admin hash-key` prints it, in quotes",
+            r"\$2[aby]\$(0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}",
             secret=True,
         ),
         "bcrypt hash of the key.",
@@ -175,9 +186,9 @@ class ApiKeySection:
         Listed(Choice(PERMISSIONS)), "What the key permits; `admin` is everything."
     )
     rate_limit_per_second: float | None = setting(
-        None,
-        Optional(Number(0.001, 1_000_000), "unlimited"),
-        "Requests a second, with a burst of one second's worth.",
+        100.0,
+        _RATE,
+        "Requests a second, each task of a batch counted, with a burst of one second's worth.",
     )
 
 
@@ -187,6 +198,9 @@ class AuthSection:
 
     enabled: bool = setting(False, Boolean(), "Ask for a key at every door.")
     api_keys: tuple[ApiKeySection, ...] = sections(ApiKeySection, "The keys.")
+    address_rate_limit_per_second: float | None = setting(
+        None, _RATE, "The same limit for each address, while keys are off."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +249,15 @@ class WorkerSection:
         "Connect with TLS and do not check who answers. For trials only.",
         flag="tls-insecure",
         switch=True,
+    )
+    tls_cert: str | None = setting(
+        None,
+        _CERTIFICATE,
+        "PEM file with the certificate to show a broker that asks for one; turns TLS on.",
+        flag="tls-cert",
+    )
+    tls_key: str | None = setting(
+        None, _CERTIFICATE, "PEM file with the key of that certificate.", flag="tls-key"
     )
     concurrency: int = setting(4, Integer(1, 10_000), "Tasks run at a time.", flag="concurrency")
     kind: str = setting(

@@ -36,8 +36,11 @@ def for_broker(config: BrokerConfig, given: Mapping[Path, Place]) -> Iterator[Fi
 
 def for_worker(config: WorkerConfig, given: Mapping[Path, Place]) -> Iterator[Finding]:
     """Everything a worker cannot start with."""
-    yield from _readable(("worker", "tls_ca"), config.worker.tls_ca)
-    if config.worker.tls_insecure and config.worker.tls_ca:
+    worker = config.worker
+    yield from _pair(("worker", "tls_cert"), worker.tls_cert, ("worker", "tls_key"), worker.tls_key)
+    for name in ("tls_ca", "tls_cert", "tls_key"):
+        yield from _readable(("worker", name), getattr(worker, name))
+    if worker.tls_insecure and worker.tls_ca:
         yield Finding(
             (("worker", "tls_insecure"), ("worker", "tls_ca")),
             "an authority is named and not to be checked",
@@ -57,6 +60,13 @@ def _broker_tls(config: BrokerConfig) -> Iterator[Finding]:
     if api.enable_tls:
         yield from _readable(("api", "tls_cert_path"), api.tls_cert_path)
         yield from _readable(("api", "tls_key_path"), api.tls_key_path)
+        yield from _readable(("api", "tls_client_ca_path"), api.tls_client_ca_path)
+    elif api.tls_client_ca_path:
+        yield Finding(
+            (("api", "tls_client_ca_path"), ("api", "enable_tls")),
+            "clients are to show certificates and TLS is off",
+            "set api.enable_tls: true, or take the authorities out",
+        )
 
 
 def _raft_tls(config: BrokerConfig) -> Iterator[Finding]:
@@ -100,6 +110,7 @@ def _ports(config: BrokerConfig) -> Iterator[Finding]:
         (("broker", "port"), config.broker.port),
         (("api", "rest_port"), config.api.rest_port),
         (("api", "grpc_port"), config.api.grpc_port),
+        (("api", "stackduck_port"), config.api.stackduck_port),
         (("monitoring", "prometheus_port"), config.monitoring.prometheus_port),
         (("raft", "bind"), raft_port),
     ]

@@ -72,6 +72,17 @@ def settings_of(
             yield here, field
 
 
+def differences(one: Any, other: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """The dotted names of the settings that differ between two values of one section; a list of sections is one."""
+    for field in dataclasses.fields(one):
+        here = (*path, field.name)
+        left, right = getattr(one, field.name), getattr(other, field.name)
+        if "section" in field.metadata:
+            yield from differences(left, right, here)
+        elif left != right:
+            yield ".".join(here)
+
+
 def flags_of(model: type[Any]) -> dict[str, Flag]:
     """flag name -> Flag, for every setting of a model that has a flag; a parser can be built from it."""
     found = {}

@@ -42,7 +42,8 @@ def recognise(first: bytes) -> Stranger | None:
             f"a Redis client dialled this port; {_THIS_PORT}", f"-ERR {_THIS_PORT}, not Redis\r\n".encode()
         )
     if first[:2] == b"\x16\x03":
-        return Stranger("a TLS client dialled this port, where TLS is off", b"")
+        # Any bytes that are no TLS make the client say so; these can be read in a packet dump, too.
+        return Stranger("a TLS client dialled this port, where TLS is off", b"tq: TLS is off at this port\n")
     return None
 
 

@@ -49,12 +49,13 @@ class App:
         broker_addr: str | Sequence[str] | None = None,
         *,
         api_key: str | None = None,
-        tls: ssl.SSLContext | bool = False,
+        tls: ssl.SSLContext | bool | None = None,
         clock: Clock | None = None,
         new_id: Callable[[], bytes] = ids.new_id,
     ) -> None:
         """broker_addr: `host:port`, several with commas; None takes TQ_BROKER_ADDR, or 127.0.0.1:6379.
-        api_key: None takes TQ_API_KEY. tls: True trusts the system's authorities.
+        api_key: None takes TQ_API_KEY. tls: True trusts the system's authorities, None takes TQ_TLS, TQ_TLS_CA and
+            their kin.
         clock, new_id: for tests.
         """
         self.clock: Clock = clock or SystemClock()
@@ -213,7 +214,7 @@ class App:
             if self._client is None:
                 from tq.client.sync import Client  # not at import: a worker's child never sends
 
-                self._client = Client(self._addresses(), api_key=self._key(), tls=self._tls)
+                self._client = Client(self._addresses(), api_key=self._key(), tls=self._context())
             return self._client
 
     @property
@@ -223,7 +224,7 @@ class App:
             if self._async_client is None:
                 from tq.client.aio import AsyncClient
 
-                self._async_client = AsyncClient(self._addresses(), api_key=self._key(), tls=self._tls)
+                self._async_client = AsyncClient(self._addresses(), api_key=self._key(), tls=self._context())
             return self._async_client
 
     def submit_many(self, calls: Iterable[Prepared[R]]) -> list[Handle[R]]:
@@ -273,6 +274,13 @@ class App:
 
     def _key(self) -> str | None:
         return self._api_key or os.environ.get("TQ_API_KEY") or None
+
+    def _context(self) -> ssl.SSLContext | bool:
+        if self._tls is not None:
+            return self._tls
+        from tq.client.tls import context_of_environment
+
+        return context_of_environment(os.environ) or False
 
 
 class Decorator(Protocol):

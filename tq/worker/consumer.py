@@ -9,10 +9,12 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tq.clock import Clock
+from tq.floods import Flood
 from tq.logs import get_logger
 from tq.verbs import Abort, Delivery, SettleItem
 from tq.worker.context import TaskContext
@@ -22,8 +24,6 @@ from tq.worker.lanes.lane import ABANDON_AFTER_MS, Lane
 from tq.worker.run import Run
 from tq.worker.settler import Key, Settler
 from tq.worker.upkeep import Upkeep
-
-log = get_logger("worker")
 
 SWEEP_S = 0.1
 """How often time limits are looked at. One pass over the runs costs less than a timer for each of them."""
@@ -46,8 +46,12 @@ class Consumer:
         upkeep: Upkeep,
         on_idle: Callable[[], None],
         on_exhausted: Callable[[], None],
+        worker_id: str,
     ) -> None:
-        """on_idle: called whenever the last run has left. on_exhausted: ABANDONED_MAX is reached."""
+        """on_idle: called whenever the last run has left. on_exhausted: ABANDONED_MAX is reached.
+
+        worker_id: stands in every line of the log.
+        """
         self._registry = registry
         self._loop = loop
         self._clock = clock
@@ -55,6 +59,8 @@ class Consumer:
         self._upkeep = upkeep
         self._on_idle = on_idle
         self._on_exhausted = on_exhausted
+        self._log = get_logger("worker").bind(worker_id=worker_id)
+        self._flood = Flood(self._log, clock.monotonic_ms())
         self._lanes: Mapping[str, Lane] = {}
         self._runs: dict[Key, Run] = {}
         self._sweeper: asyncio.TimerHandle | None = None
@@ -115,9 +121,9 @@ class Consumer:
         for key in keys:
             run = self._runs.get(key)
             if run is not None:
-                log.warning(
-                    "lease_lost", "a running task's lease was lost; stopping it", task_id=run.context.task_id
-                )
+                if self._flood.lets("warning", "lease_lost", run.delivery.task_type):
+                    text = "a running task's lease was lost; stopping it"
+                    self._log.warning("lease_lost", text, task_id=run.context.task_id)
                 self._stop(run, LEASE_LOST, "its lease was lost")
 
     def release_all(self, reason: str) -> None:
@@ -143,7 +149,7 @@ class Consumer:
         self.ended[name, ending.cause] += 1
         self.run_ms[name] += took_ms
         if ending.cause != DONE or took_ms > SLOW_MS:
-            _report(run, ending, took_ms)
+            self._report(run, ending, took_ms)
         if ending.cause != LEASE_LOST:
             task_id, token = run.key
             self._settler.add(SettleItem(task_id, token, *ending))
@@ -159,6 +165,7 @@ class Consumer:
     def _sweep(self) -> None:
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
         now_ms = self._clock.monotonic_ms()
+        self._flood.turn(now_ms)
         for run in list(self._runs.values()):
             if run.stop_cause >= 0:
                 if now_ms - run.stop_ms >= ABANDON_AFTER_MS:
@@ -169,7 +176,7 @@ class Consumer:
     def _abandon(self, run: Run) -> None:
         if run.ended:
             return  # handed back a moment ago, together with the run that blocked its loop
-        log.error(
+        self._log.error(
             "handler_abandoned",
             f"{run.definition.name} was told to stop and did not; its slot is free, its {run.definition.lane} is not",
             task_id=run.context.task_id,
@@ -181,32 +188,40 @@ class Consumer:
             self._on_exhausted()
 
     def _send_back(self, delivery: Delivery) -> None:
-        log.error(
-            "unknown_type", f"the broker sent a task of type {delivery.task_type!r}, which is not served here"
-        )
+        if self._flood.lets("error", "unknown_type", delivery.task_type):
+            text = f"the broker sent a task of type {delivery.task_type!r}, which is not served here"
+            self._log.error("unknown_type", text)
         error = f"the worker does not know the type {delivery.task_type!r}"
         self._settler.add(
             SettleItem(delivery.task_id, delivery.token, RELEASED, error=error, delay_ms=RELEASE_UNKNOWN_MS)
         )
 
+    def _report(self, run: Run, ending: Ending, took_ms: int) -> None:
+        """A line for what went wrong: an error when it was the last attempt, a warning when a retry follows.
+
+        What a handler's exception says is not told, only its type: it may quote the payload. It is in the task.
+        """
+        delivery, name = run.delivery, run.definition.name
+        fields: dict[str, object] = {
+            "task_id": run.context.task_id,
+            "task_type": delivery.task_type,
+            "attempt": delivery.attempt,
+            "duration_ms": took_ms,
+        }
+        word = _WORD.get(ending.cause)
+        if word is None:
+            if took_ms > SLOW_MS and self._flood.lets("warning", "task_slow", name):
+                self._log.warning("task_slow", f"{name} took {took_ms / 1000:.1f} s", **fields)
+            return
+        is_last = ending.cause == FATAL or delivery.attempt > delivery.max_retries
+        if self._flood.lets("error" if is_last else "warning", "task_failed", name):
+            found = _ERROR_TYPE.match(ending.error) if ending.cause in (ERROR, FATAL) else None
+            what = f": {found[0]}" if found else ""
+            (self._log.error if is_last else self._log.warning)(
+                "task_failed", f"{name} {word}{what}", **fields
+            )
+
 
 _WORD = {ERROR: "raised", TIMEOUT: "timed out", CRASH: "crashed", FATAL: "failed for good"}
-
-
-def _report(run: Run, ending: Ending, took_ms: int) -> None:
-    """A line for what went wrong: an error when it was the last attempt, a warning when a retry follows."""
-    delivery = run.delivery
-    fields: dict[str, object] = {
-        "task_id": run.context.task_id,
-        "task_type": delivery.task_type,
-        "attempt": delivery.attempt,
-        "duration_ms": took_ms,
-    }
-    word = _WORD.get(ending.cause)
-    if word is not None:
-        headline = ending.error.partition("\n")[0]
-        message = f"{run.definition.name} {word}: {headline}"
-        is_last = ending.cause == FATAL or delivery.attempt > delivery.max_retries
-        (log.error if is_last else log.warning)("task_failed", message, **fields)
-    elif took_ms > SLOW_MS:
-        log.warning("slow_task", f"{run.definition.name} took {took_ms / 1000:.1f} s", **fields)
+_ERROR_TYPE = re.compile(r"[A-Za-z_][\w.]*(?=:|\n|$)")
+"""The type of the exception, at the beginning of an error's text."""

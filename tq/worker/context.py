@@ -15,6 +15,7 @@ from tq.clock import Clock
 from tq.logs import Logger, get_logger
 from tq.protocol.limits import PROGRESS_CHARS_MAX
 from tq.task import TIMEOUT_MS_MAX
+from tq.trace_context import trace_of
 from tq.verbs import Delivery
 from tq.worker.control import Stopped
 
@@ -67,6 +68,15 @@ class TaskContext:
     def metadata(self) -> dict[str, str]:
         """What the submitter attached. A copy: changing it changes nothing."""
         return dict(self._delivery.metadata)
+
+    @property
+    def trace(self) -> dict[str, str]:
+        """`traceparent` and `tracestate` of whoever submitted the task, as headers for calls this handler makes.
+
+        Empty when there is none. In a program that uses OpenTelemetry the handler runs in a span of its own, a child
+        of that one; inject its context instead.
+        """
+        return trace_of(self._delivery.metadata)
 
     @property
     def token(self) -> int:
@@ -122,6 +132,10 @@ class TaskContext:
         return get_logger("task").bind(task_id=self.task_id, task_type=self.task_type, attempt=self.attempt)
 
     # What follows is the worker's side of it.
+
+    @property
+    def delivery(self) -> Delivery:
+        return self._delivery
 
     @property
     def limit(self) -> str:

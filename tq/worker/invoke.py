@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
+from tq.spans import running
 from tq.worker.arguments import unpack_arguments
 from tq.worker.context import CURRENT, TaskContext
 from tq.worker.ending import Ending, ending_of_error, ending_of_value
@@ -23,6 +24,17 @@ async def invoke_async(app: App, definition: Definition, context: TaskContext, p
     CancelledError too becomes an Ending: whoever cancelled knows why and replaces the cause.
     """
     CURRENT.set(context)
+    ending: Ending | None = None
+    try:
+        with running(context.delivery) as ended:
+            ending = await _run_async(app, definition, context, payload)
+            ended(ending.cause)
+    except BaseException as error:  # noqa: BLE001  not the handler's: a stop at the last moment, or somebody's tracer
+        return ending or ending_of_error(error)
+    return ending
+
+
+async def _run_async(app: App, definition: Definition, context: TaskContext, payload: bytes) -> Ending:
     try:
         call = cast("Callable[[], Awaitable[object]]", _bound(definition, payload))
         if app.async_middleware:
@@ -40,6 +52,17 @@ def invoke_sync(app: App, definition: Definition, context: TaskContext, payload:
         except BaseException as error:  # noqa: BLE001  a Stopped that hits the loop instead of the handler
             return ending_of_error(error)
     CURRENT.set(context)
+    ending: Ending | None = None
+    try:
+        with running(context.delivery) as ended:
+            ending = _run_sync(app, definition, context, payload)
+            ended(ending.cause)
+    except BaseException as error:  # noqa: BLE001  as above
+        return ending or ending_of_error(error)
+    return ending
+
+
+def _run_sync(app: App, definition: Definition, context: TaskContext, payload: bytes) -> Ending:
     try:
         call = _bound(definition, payload)
         if app.sync_middleware:

@@ -136,7 +136,11 @@ async def _check(config: WorkerConfig) -> int:
     from tq.verbs import Ping
     from tq.worker.settings import dialing_of
 
-    dialing = dialing_of(config.worker)
+    try:
+        dialing = dialing_of(config.worker)
+    except TqError as error:
+        get_logger("worker").error("check_failed", error.text)
+        return EXIT_UNREACHABLE
     problems: list[str] = []
     for address in dialing.addresses:
         try:

@@ -14,6 +14,7 @@ import random
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tq import ids
 from tq.clock import Clock, SystemClock
@@ -24,15 +25,18 @@ from tq.verbs import Abort, Delivery, Reply
 from tq.version import VERSION
 from tq.worker.app import App
 from tq.worker.consumer import ABANDONED_MAX, Consumer
+from tq.worker.counts import Counts
 from tq.worker.definition import Definition, Kind
 from tq.worker.lanes.lane import Lane
 from tq.worker.lanes.loops import LoopLane
 from tq.worker.lanes.processes import ProcessLane
 from tq.worker.lanes.threads import ThreadLane
-from tq.worker.metrics import Counts, MetricsServer, samples
 from tq.worker.settler import Key, Settler, Wire
 from tq.worker.upkeep import Upkeep
 from tq.worker.uplink import Dialing, Identity, Uplink
+
+if TYPE_CHECKING:
+    from tq.exposition import MetricsDoor
 
 log = get_logger("worker")
 
@@ -45,10 +49,8 @@ SETTLE_WAIT_S = 10.0
 """How long a worker that goes waits for the broker's answer to its last endings; a broker's restart fits."""
 STOP_WAIT_S = 2.0
 """How long handlers told to stop may take to be gone or given up; both happen within 0.7 s."""
-BURST_IDLE_S = 0.25
-"""How long nothing may have come, though there is credit, until the queues count as empty. The broker pushes at once;
-this leaves room for a commit."""
-BURST_ROUNDS = 2
+BURST_LOOK_S = 0.1
+"""How often a worker that is to end with its queues looks whether it is idle; only then it asks the broker."""
 METRICS_HOST = "0.0.0.0"
 """Whoever scrapes is another machine as a rule."""
 
@@ -106,6 +108,7 @@ class Worker:
             upkeep=self._upkeep,
             on_idle=self._on_idle,
             on_exhausted=self._on_exhausted,
+            worker_id=self._identity.worker_id,
         )
         self._lanes = self._make_lanes()
         self._uplink = Uplink(self._identity, dialing, options.concurrency, self, rng)
@@ -113,7 +116,7 @@ class Worker:
         self._hand_back_asked = asyncio.Event()
         self._idle = asyncio.Event()
         self._settled = asyncio.Event()
-        self._metrics = MetricsServer(lambda: samples(self.counts, self._consumer))
+        self._metrics: MetricsDoor | None = None
         self._exit_code = EXIT_OK
         self._delivered = 0
 
@@ -259,13 +262,13 @@ class Worker:
         return True
 
     async def _watch_for_empty_queues(self) -> None:
-        """Drain once nothing has run or come for BURST_ROUNDS looks, while registered and with credit."""
-        quiet, delivered = 0, -1
-        while quiet < BURST_ROUNDS:
-            await asyncio.sleep(BURST_IDLE_S)
-            is_quiet = self._uplink.is_registered and not self._consumer.running and not self._settler.count
-            quiet = quiet + 1 if is_quiet and delivered == self._delivered else 0
-            delivered = self._delivered
+        """Drain once nothing runs and the broker, asked, has nothing more."""
+        is_empty = False
+        while not is_empty:
+            await asyncio.sleep(BURST_LOOK_S)
+            if self._uplink.is_registered and not self._consumer.running and not self._settler.count:
+                delivered = self._delivered
+                is_empty = await self._uplink.caught_up() and delivered == self._delivered
         log.info("burst_done", "the queues are empty", delivered=self._delivered)
         self.drain()
 
@@ -287,12 +290,19 @@ class Worker:
             self.drain()
 
     async def _open_metrics(self) -> None:
-        if self._options.metrics_port is not None:
-            port = await self._metrics.open(METRICS_HOST, self._options.metrics_port)
-            log.info("metrics", f"metrics at http://{METRICS_HOST}:{port}/metrics", port=port)
+        if self._options.metrics_port is None:
+            return
+        # The library costs 100 ms of start: only for those who want metrics.
+        from tq.exposition import MetricsDoor
+        from tq.worker.metrics import WorkerMetrics
+
+        self._metrics = MetricsDoor(WorkerMetrics(lambda: self.counts, self._consumer).registry)
+        _, port = await self._metrics.open(METRICS_HOST, self._options.metrics_port)
+        log.info("metrics", f"metrics at http://{METRICS_HOST}:{port}/metrics", port=port)
 
     async def _close(self) -> None:
-        self._metrics.close()
+        if self._metrics is not None:
+            self._metrics.close()
         self._consumer.close()
         for lane in self._lanes.values():
             await lane.close()

@@ -6,6 +6,7 @@ import ssl
 from typing import cast
 
 from tq.client.routing import parse_addresses
+from tq.client.tls import client_context
 from tq.config import WorkerSection
 from tq.worker.definition import Kind
 from tq.worker.runtime import WorkerOptions
@@ -33,10 +34,8 @@ def dialing_of(section: WorkerSection) -> Dialing:
 
 
 def _tls(section: WorkerSection) -> ssl.SSLContext | None:
-    if not (section.tls or section.tls_ca or section.tls_insecure):
+    if not (section.tls or section.tls_ca or section.tls_insecure or section.tls_cert):
         return None
-    context = ssl.create_default_context(cafile=section.tls_ca)
-    if section.tls_insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+    return client_context(
+        section.tls_ca, insecure=section.tls_insecure, cert=section.tls_cert, key=section.tls_key
+    )

@@ -123,6 +123,22 @@ class Uplink:
         if self._link is not None:
             self._link.request(SetCapacity(capacity)).add_done_callback(_note_failure)
 
+    async def caught_up(self) -> bool:
+        """Whether everything the broker had ready for this worker, when asked, has been delivered by now.
+
+        A change of capacity takes the way of every command: tasks that were ready before it are leased before it is
+        answered, and those leased along with it are delivered before a second one is.
+        """
+        link = self._link
+        try:
+            for _ in range(2):
+                if link is None:
+                    return False
+                await link.request(SetCapacity(self._capacity))
+        except TqError:
+            return False
+        return link is self._link
+
     async def say_goodbye(self) -> None:
         """Deregister: what is still held goes back uncharged. Waits at most GOODBYE_WAIT_S."""
         self._is_leaving = True

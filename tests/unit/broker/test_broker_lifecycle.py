@@ -22,7 +22,7 @@ from tq.broker.lifecycle import (
     EXIT_UNAVAILABLE,
     CannotStart,
     Fatal,
-    StopSignals,
+    Signals,
     opening,
 )
 from tq.errors import BrokerUnavailable, StoreDamaged
@@ -91,7 +91,7 @@ def test_an_error_that_escapes_a_callback_is_fatal_and_one_in_a_connection_is_no
 
 def test_the_first_signal_asks_for_a_stop_and_the_second_to_hurry() -> None:
     async def scenario() -> None:
-        signals = StopSignals()
+        signals = Signals()
         signals.install(asyncio.get_running_loop())
 
         os.kill(os.getpid(), signal.SIGTERM)

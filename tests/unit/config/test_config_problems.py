@@ -58,6 +58,14 @@ BAD = {
     "a variable not set": ("broker: {host: '${NOPE}'}", "broker.host", 1, 16, "NOPE is not set", "${NOPE:-default}"),
     "a broken reference": ("broker: {host: '${NO PE}'}", "broker.host", 1, 16, "not a reference", "${NAME}"),
     "a key without a hash": ("auth:\n  api_keys:\n  - {name: a, permissions: [admin]}", "auth.api_keys[0].key_hash", 3, 5, "missing", "bcrypt"),
+    "a hash that takes hours to check": (
+        f"auth:\n  api_keys:\n  - {{name: a, key_hash: '{HASH.replace('$12$', '$30$')}', permissions: [admin]}}",
+        "auth.api_keys[0].key_hash", 3, 25, "does not fit", "a cost from 4 to 16",
+    ),
+    "a limit of nothing": (
+        f"auth:\n  api_keys:\n  - {{name: a, key_hash: '{HASH}', permissions: [admin], rate_limit_per_second: 0}}",
+        "auth.api_keys[0].rate_limit_per_second", 3, 134, "out of range", "0.001",
+    ),
     "keys that are a map": ("auth: {api_keys: {a: b}}", "auth.api_keys", 1, 18, "this is a map", "a list"),
     "an unknown permission": (
         f"auth:\n  api_keys:\n  - {{name: a, key_hash: '{HASH}', permissions: [admn]}}",
@@ -95,6 +103,9 @@ TOGETHER = {
     "a certificate that is not there": (
         "api: {enable_tls: true, tls_cert_path: /no/cert, tls_key_path: /no/key}",
         "api.tls_cert_path", "No such file", "may read",
+    ),
+    "client authorities without TLS": (
+        "api: {tls_client_ca_path: /x}", "api.tls_client_ca_path", "TLS is off", "enable_tls: true",
     ),
     "a cluster without peers": ("raft: {enabled: true, bind: 'h:1'}", "raft.peers", "without peers", "name the other nodes"),
     "a cluster of itself": ("raft: {enabled: true, bind: 'h:1', peers: ['h:1']}", "raft.peers", "without peers", "name"),
@@ -136,6 +147,24 @@ def test_settings_that_do_not_go_together_are_told(
     assert fitting, found
     assert remedy in fitting[0].remedy
     assert fitting[0].line == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "path", "text"),
+    [
+        ({"tls-cert": __file__}, "worker.tls_cert", "without its key"),
+        ({"tls-key": __file__}, "worker.tls_key", "without its certificate"),
+        ({"tls-ca": "/no/such"}, "worker.tls_ca", "cannot be read"),
+        ({"tls-insecure": True, "tls-ca": __file__}, "worker.tls_insecure", "not to be checked"),
+    ],
+)
+def test_a_workers_certificates_go_together_and_can_be_read(
+    flags: dict[str, object], path: str, text: str
+) -> None:
+    with pytest.raises(ConfigProblems) as caught:
+        load_worker(None, {}, flags)
+
+    assert [problem.path for problem in caught.value.problems if text in problem.text] == [path]
 
 
 def test_every_problem_is_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:

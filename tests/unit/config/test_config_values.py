@@ -11,7 +11,7 @@ import pytest
 from tq.config import BrokerConfig, ConfigProblems, Peer, WorkerConfig, flags_of, load_broker, load_worker
 from tq.config.models import PERMISSIONS, File
 from tq.config.reference import reference
-from tq.config.settings import settings_of
+from tq.config.settings import differences, settings_of
 
 ROOT = Path(__file__).resolve().parents[3]
 HASH = "$2b$12$" + "a" * 53
@@ -196,6 +196,28 @@ def test_several_broker_addresses_come_with_commas_or_as_a_list(tmp_path: Path) 
     )
 
 
+def test_a_key_has_a_limit_of_a_hundred_a_second_unless_it_says_otherwise(tmp_path: Path) -> None:
+    key = f"{{name: NAME, permissions: [admin], key_hash: '{HASH}' REST}}"
+    keys = [
+        key.replace("NAME", "a").replace("REST", ""),
+        key.replace("NAME", "b").replace("REST", ", rate_limit_per_second: null"),
+    ]
+
+    auth = load_broker(file_with(f"auth: {{enabled: true, api_keys: [{', '.join(keys)}]}}", tmp_path)).auth
+
+    assert [each.rate_limit_per_second for each in auth.api_keys] == [100, None]
+    assert auth.address_rate_limit_per_second is None
+
+
+def test_what_differs_between_two_configurations_is_named() -> None:
+    other = load_broker(None, {}, {"port": 1, "tls-cert": __file__, "tls-key": __file__})
+
+    assert set(differences(load_broker(), other)) == {
+        *("broker.port", "api.enable_tls", "api.tls_cert_path", "api.tls_key_path"),
+    }
+    assert list(differences(other, other)) == []
+
+
 def test_a_configuration_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         load_broker().broker.port = 1  # type: ignore[misc]
@@ -204,7 +226,7 @@ def test_a_configuration_cannot_be_changed() -> None:
 @pytest.mark.parametrize("sample", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_sample_file_loads_for_broker_and_worker(sample: Path) -> None:
     names = re.findall(r"\$\{(\w+)\}", sample.read_text())
-    env = dict.fromkeys(names, HASH)
+    env = {name: str(sample) if name.endswith("_PATH") else HASH for name in names}
 
     load_broker(str(sample), env)
     load_worker(str(sample), env)

@@ -180,6 +180,11 @@ class TcpDoor:
         for connection in self._connections:
             connection.push(push)
 
+    def expel_strangers(self) -> None:
+        """Let go of everybody whose key was withdrawn or changed."""
+        for connection in list(self._connections):
+            connection.expel()
+
     async def answered(self, time_out_ms: int) -> bool:
         """Wait until every request is answered and handed to its socket; False when time ran out first."""
         return await self._watch(self._is_quiet, time_out_ms)

@@ -15,7 +15,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from tq.broker.access import Principal
+from tq.broker.access import BUSY_RETRY_MS, Principal
 from tq.broker.service import Caller
 from tq.errors import AuthenticationFailed, BrokerUnavailable, ProtocolError, TqError
 from tq.logs import get_logger
@@ -59,6 +59,7 @@ class TcpConnection(asyncio.Protocol):
         "_door",
         "_heard_bytes",
         "_heard_ms",
+        "_host",
         "_is_dirty",
         "_is_reading",
         "_name",
@@ -77,7 +78,7 @@ class TcpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport  # set by connection_made, before all else
         self._caller: Caller | None = None
         self._name = ""
-        self._peer = ""
+        self._host = self._peer = ""
         self._stage = _HELLO
         self._since_ms = self._heard_ms = (
             door.now_ms()
@@ -94,7 +95,7 @@ class TcpConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._peer = _address_of(self._transport)
+        self._host, self._peer = _address_of(self._transport)
         limits = self._door.limits
         self._transport.set_write_buffer_limits(limits.out_high_bytes, limits.out_low_bytes)
         self._door.arrived(self)
@@ -210,18 +211,18 @@ class TcpConnection(asyncio.Protocol):
     def _greet(self, hello: HelloReceived) -> None:
         self._name = hello.name or hello.role
         self._stage = _CHECKING
-        self._door.service.authenticate(hello.token, self._welcome)
+        self._door.service.authenticate(hello.token, self._welcome, self._host)
 
-    def _welcome(self, verdict: Principal | AuthenticationFailed) -> None:
+    def _welcome(self, verdict: Principal | TqError) -> None:
         if self._stage != _CHECKING or self._core.is_closed:
             return  # it has left, or the same read went on with something that is not allowed
-        if isinstance(verdict, AuthenticationFailed):
+        if isinstance(verdict, TqError):
             self._door.observer.rejections[verdict.code] += 1
             self._complain("hello_refused", verdict)
             self._core.refuse_hello(verdict)
             self._hang_up("hello_refused")
             return
-        self._caller = Caller(self, verdict)
+        self._caller = Caller(self, verdict, self._host)
         self._stage, self._since_ms = _OPEN, self._door.now_ms()
         self._core.accept_hello(self._door.node_id)
         self._schedule_flush()
@@ -305,6 +306,13 @@ class TcpConnection(asyncio.Protocol):
         self._depart(reason)
         self.abort()
 
+    def expel(self) -> None:
+        """Close it when its key is no longer what it was; a peer whose key still holds does not notice."""
+        if self._caller is not None and not self._door.service.knows(self._caller):
+            self.close(
+                AuthenticationFailed("the key was withdrawn or changed; connect again"), "key_withdrawn"
+            )
+
     def abort(self) -> None:
         """End it now; what is not sent is lost."""
         self._transport.abort()
@@ -317,8 +325,7 @@ class TcpConnection(asyncio.Protocol):
                 self.abort()
         elif self._stage <= _CHECKING:
             if now_ms - self._since_ms >= limits.handshake_ms:
-                text = f"no hello within {limits.handshake_ms} ms"
-                self._give_up(ProtocolError(text), "hello_time_out")
+                self._give_up(*self._lateness())
         elif self._stuck_since_ms >= 0:
             self._check_progress(now_ms)
         elif self._core.owed_replies or not self._is_reading:
@@ -328,6 +335,13 @@ class TcpConnection(asyncio.Protocol):
             if now_ms - self._heard_ms >= allowed_ms:
                 text = f"no complete frame in {now_ms - self._heard_ms} ms; send a ping when there is nothing to say"
                 self._give_up(BrokerUnavailable(text), "idle")
+
+    def _lateness(self) -> tuple[TqError, str]:
+        """Why a connection that is not open yet is given up: its hello did not come, or we did not get to its key."""
+        if self._stage == _CHECKING:
+            text = "the key could not be checked in time; try again"
+            return BrokerUnavailable(text, retry_after_ms=BUSY_RETRY_MS), "key_not_checked"
+        return ProtocolError(f"no hello within {self._door.limits.handshake_ms} ms"), "hello_time_out"
 
     def _check_progress(self, now_ms: int) -> None:
         limits, taken = self._door.limits, self._taken_bytes()
@@ -346,10 +360,10 @@ class TcpConnection(asyncio.Protocol):
             _log.warning(event, error.text, code=error.code, **self.description)
 
 
-def _address_of(transport: asyncio.Transport) -> str:
-    """host:port of the other end, asked for at once: later it may be gone, and asking an error."""
+def _address_of(transport: asyncio.Transport) -> tuple[str, str]:
+    """host and host:port of the other end, asked for at once: later it may be gone, and asking an error."""
     try:
         address = transport.get_extra_info("peername")
     except OSError:
         address = None
-    return f"{address[0]}:{address[1]}" if isinstance(address, tuple) else "unknown"
+    return (address[0], f"{address[0]}:{address[1]}") if isinstance(address, tuple) else ("", "unknown")

@@ -235,6 +235,16 @@ class Applier:
             return
         self.written.arrived()
 
+    def checkpoint(self, directory: str, done: Callable[[int | Exception], None]) -> None:
+        """Copy the store to a directory that does not exist yet; done is told the entry the copy ends with."""
+        self.hand_over()
+        index = self.machine.state.index
+
+        def copied(result: None | Exception) -> None:
+            done(index if result is None else result)
+
+        self._disk.call(lambda: self._store.checkpoint(directory), copied)
+
     def go_live(self) -> None:
         """The log is replayed; from here on batches are written on the disk thread."""
         self._is_live = True

@@ -7,8 +7,10 @@ closed meanwhile, is told to register again.
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop
+from collections import Counter
 
 from tq.broker.backend import Answer, Peer
+from tq.broker.engine.announcer import CAPACITY, DISCONNECTED, DRAINING, GONE, LOST, REGISTERED, Announcer
 from tq.broker.engine.deliveries import Deliveries
 from tq.broker.engine.proposer import Proposer, ignore
 from tq.broker.engine.roster import Roster
@@ -44,6 +46,7 @@ class Attendance:
         proposer: Proposer,
         roster: Roster,
         deliveries: Deliveries,
+        announcer: Announcer,
         *,
         grace_ms: int,
     ) -> None:
@@ -51,12 +54,19 @@ class Attendance:
         self._proposer = proposer
         self._roster = roster
         self._deliveries = deliveries
+        self._announcer = announcer
         self._grace_ms = grace_ms
+        # Sessions that are being opened, at how many peers: what was decided about them before does not hold any more.
+        self._registering: Counter[bytes] = Counter()
 
     def register(self, peer: Peer, request: Register, answer: Answer) -> None:
+        self._registering[request.session_id] += 1
+
         def registered(reply: Reply | TqError) -> None:
+            self._registering -= Counter((request.session_id,))
             if isinstance(reply, Registered):
                 self._roster.attach(request.session_id, peer, request.heartbeat_ms)
+                self._announcer.worker(request.session_id, REGISTERED)
                 reply = reply._replace(grace_ms=self._grace_ms)
             answer(reply)
 
@@ -89,8 +99,15 @@ class Attendance:
 
     def set_capacity(self, peer: Peer, request: SetCapacity, answer: Answer) -> None:
         session_id = self._session_of(peer, answer)
-        if session_id is not None:
-            self._propose(ChangeCapacity(session_id, request.capacity), answer)
+        if session_id is None:
+            return
+
+        def changed(reply: Reply | TqError) -> None:
+            if not isinstance(reply, TqError):
+                self._announcer.worker(session_id, CAPACITY if request.capacity else DRAINING)
+            answer(reply)
+
+        self._propose(ChangeCapacity(session_id, request.capacity), changed)
 
     def claim(self, peer: Peer, request: Claim, answer: Answer) -> None:
         session_id = self._session_of(peer, answer)
@@ -109,10 +126,15 @@ class Attendance:
         session_id = self._session_of(peer, answer)
         if session_id is not None:
             self._deliveries.end_claim(session_id)
+            self._announcer.worker(session_id, GONE)
             self._close(session_id, Cause.RELEASED, answer)
 
     def close_lost(self, session_id: bytes) -> None:
-        """Its worker is given up: its tasks go back."""
+        """Its worker is given up: its tasks go back. Unless it is just coming back."""
+        if session_id in self._registering:
+            self._roster.keep(session_id)
+            return
+        self._announcer.worker(session_id, LOST)
         self._close(session_id, Cause.LEASE_LOST, ignore)
 
     def disconnected(self, peer: Peer) -> None:
@@ -120,8 +142,11 @@ class Attendance:
         session_id = self._roster.session_of(peer)
         self._roster.release(peer)
         if session_id is not None:
+            self._announcer.worker(session_id, DISCONNECTED)
             self._deliveries.end_claim(session_id)
-            self.suspend(session_id)
+            # Its worker may be back already, on a connection whose registration is on its way to the disk.
+            if session_id not in self._registering:
+                self.suspend(session_id)
 
     def suspend(self, session_id: bytes) -> None:
         """Lease nothing more to a session whose worker is away; when it registers again it says how many slots it has.
@@ -132,7 +157,9 @@ class Attendance:
 
     def _close(self, session_id: bytes, cause: Cause, answer: Answer) -> None:
         def closed(reply: Reply | TqError) -> None:
-            if not isinstance(reply, TqError):
+            if isinstance(reply, TqError):
+                self._roster.keep(session_id)
+            else:
                 self._roster.forget(session_id)
             answer(reply)
 

@@ -6,13 +6,16 @@ One owner per piece of state: the machine belongs to `applier`, connections and 
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, TimerHandle
+from asyncio import AbstractEventLoop, Future, TimerHandle
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from tq.broker.backend import Answer, Capabilities, Peer
+from tq.broker.engine.announcer import Announcer
 from tq.broker.engine.applier import Applier
 from tq.broker.engine.attendance import Attendance
+from tq.broker.engine.chronicle import Chronicle
 from tq.broker.engine.deliveries import Deliveries
 from tq.broker.engine.entry_clock import EntryClock
 from tq.broker.engine.proposer import Proposer, ignore
@@ -21,8 +24,10 @@ from tq.broker.engine.reader import Reader
 from tq.broker.engine.reads import Reads
 from tq.broker.engine.roster import Roster
 from tq.broker.engine.statistics import stats_of, workers_of
+from tq.broker.engine.tallies import Tallies
 from tq.broker.engine.timekeeper import Timekeeper
 from tq.broker.engine.waiters import Waiters
+from tq.broker.feed import Feed
 from tq.broker.machine.commands import (
     CancelTask,
     ClaimTasks,
@@ -32,6 +37,7 @@ from tq.broker.machine.commands import (
     Tick,
 )
 from tq.broker.machine.effects import Outcome
+from tq.broker.measures import Measures
 from tq.broker.replication.log import ReplicatedLog
 from tq.broker.storage.disk import DiskThread
 from tq.broker.storage.store import Store
@@ -63,12 +69,15 @@ from tq.verbs import (
     Retry,
     SetCapacity,
     Settle,
+    Stats,
     Submit,
     Watch,
 )
 
 SWEEP_SECONDS = 0.25
 RETIRE_SECONDS = 60.0
+STATS_SECONDS = 1.0
+"""How often listeners of the feed get the numbers of the whole."""
 SYNC_SECONDS = 5.0
 """The store is synced at least so often while anything is applied."""
 
@@ -99,8 +108,12 @@ class NativeBackend:
         loop: AbstractEventLoop,
         settings: EngineSettings,
         on_fatal: Callable[[BaseException], None],
+        feed: Feed,
     ) -> None:
-        """on_fatal: told of what the process must not survive: a failed write, a broken invariant, damage."""
+        """on_fatal: told of what the process must not survive: a failed write, a broken invariant, damage.
+
+        feed: gets what happens to tasks and workers, while somebody listens.
+        """
         self._store = store
         self._log = log
         self._disk = disk
@@ -119,17 +132,26 @@ class NativeBackend:
             act=self._act,
             on_fatal=on_fatal,
             wait_ms=settings.wal_sync_interval_ms,
+            elapsed_ns=clock.monotonic_ns,
         )
+        self._tallies = Tallies(self._state)
         self._roster = Roster(clock, grace_ms=settings.grace_ms)
         self._deliveries = Deliveries(loop, self._applier.written, self._roster, withdraw=self._withdraw)
-        self._attendance = attendance = Attendance(
-            loop, self._proposer, self._roster, self._deliveries, grace_ms=settings.grace_ms
+        self._chronicle = Chronicle(clock)
+        self._announcer = Announcer(feed, self._state, self._roster, log_worker=self._chronicle.worker)
+        self._attendance = Attendance(
+            loop,
+            self._proposer,
+            self._roster,
+            self._deliveries,
+            self._announcer,
+            grace_ms=settings.grace_ms,
         )
         self._waiters = Waiters()
         self._reads = reads = Reads(disk, self._applier.hand_over)
         self._reader = Reader(loop, store, reads, self._applier.machine, self._waiters, self._roster)
         self._timekeeper = Timekeeper(
-            loop, next_due_ms=self._applier.machine.next_due_ms, now_ms=self._now_ms, tick=self._tick
+            loop, next_due_ms=self._next_due_ms, now_ms=self._now_ms, tick=self._tick
         )
         self._purges = Purges(
             store,
@@ -142,7 +164,17 @@ class NativeBackend:
         )
         self._chores: list[TimerHandle] = []
         self._is_stopped = False
-        self._handlers: dict[type[Request], Callable[[Peer, Any, Answer], None]] = {
+        self._is_started = False
+        self._leads = False
+        self.view_cluster = self._view_alone
+        """A node of a cluster puts its own view here."""
+        self.checkpoint = self._applier.checkpoint
+        self._handlers = self._table()
+
+    def _table(self) -> dict[type[Request], Callable[[Peer, Any, Answer], None]]:
+        """From verb to what is done about it; total."""
+        attendance = self._attendance
+        return {
             Submit: self._submit,
             Settle: attendance.settle,
             GetTask: self._get_task,
@@ -177,6 +209,14 @@ class NativeBackend:
     def depth(self) -> int:
         return self._state.waiting + self._proposer.tasks_under_way
 
+    def measures(self) -> Measures:
+        """What there is to measure, for the exporter; costs a walk over the pairs of queue and task type."""
+        return self._tallies.measures(
+            now_ms=self._now_ms(),
+            workers=self._roster.connected_count(),
+            commits=self._proposer.commits,
+        )
+
     async def start(self) -> None:
         """Recover: rebuild from the store, replay what the log holds beyond it, expect the workers back.
 
@@ -185,17 +225,42 @@ class NativeBackend:
         applied = self._applier.recover()
         await self._log.start(applied, self._proposer.committed)
         self._applier.go_live()
+        self._tallies.go_live()
+        self._is_started = True
+        self.lead(self._log.is_leader)
+        self._every(SWEEP_SECONDS, self._sweep)
+        self._every(RETIRE_SECONDS, self._retire)
+        self._every(SYNC_SECONDS, self._applier.sync)
+        self._every(STATS_SECONDS, self._tell_stats)
+        self._every(STATS_SECONDS, self._chronicle.turn)
+
+    def lead(self, leads: bool) -> None:
+        """Told by a cluster's log. A new leader gives every session the grace to come; an old one forgets them."""
+        if not self._is_started or self._is_stopped or leads == self._leads:
+            return
+        self._leads = leads
+        self._roster.clear()
+        if not leads:
+            self._deliveries.end_claims()
+            return
         self._entry_clock = EntryClock(self._clock, self._state.clock_ms)
         for session_id in self._state.sessions:
             self._roster.expect(session_id)
             self._attendance.suspend(session_id)
         self._timekeeper.look()
-        self._every(SWEEP_SECONDS, self._sweep)
-        self._every(RETIRE_SECONDS, self._purges.retire)
-        self._every(SYNC_SECONDS, self._applier.sync)
 
     def handle(self, peer: Peer, request: Request, answer: Answer) -> None:
         self._handlers[type(request)](peer, request, answer)
+
+    async def catch_up(self) -> None:
+        """Return once everything that is due by the clock has been done. For clocks that move only when told to."""
+        due_ms = self._applier.machine.next_due_ms()
+        while due_ms is not None and due_ms <= self._now_ms():
+            done: Future[None] = self._loop.create_future()
+            self._tick(partial(done.set_result, None))
+            await done
+            due_ms = self._applier.machine.next_due_ms()
+        self._purges.retire()
 
     def disconnected(self, peer: Peer) -> None:
         self._attendance.disconnected(peer)
@@ -248,30 +313,20 @@ class NativeBackend:
     # ------------------------------------------------------------ questions
 
     def _stats(self, peer: Peer, request: GetStats, answer: Answer) -> None:
-        answer(
-            stats_of(
-                self._state,
-                now_ms=self._now_ms(),
-                worker_count=self._roster.connected_count(),
-                durability=self._settings.durability,
-            )
-        )
+        answer(self._stats_now())
 
     def _workers(self, peer: Peer, request: ListWorkers, answer: Answer) -> None:
         answer(workers_of(self._state, self._roster))
 
     def _cluster(self, peer: Peer, request: GetCluster, answer: Answer) -> None:
-        index = self._state.index
-        node_id = self._settings.node_id
-        member = Member(node_id, "", "standalone", 0, self._log.last_index, index, is_self=True)
-        answer(Cluster((member,), node_id))
+        answer(self.view_cluster())
 
     def _health(self, peer: Peer, request: GetHealth, answer: Answer) -> None:
         answer(
             Health(
                 status="healthy" if not self._is_stopped else "degraded",
                 is_leader=self._log.is_leader,
-                leader=self._settings.node_id,
+                leader=self.view_cluster().leader,
                 connected_workers=self._roster.connected_count(),
                 pending_tasks=self._state.totals[PENDING],
                 durability=self._settings.durability,
@@ -286,12 +341,41 @@ class NativeBackend:
 
     # ------------------------------------------------------------ inside
 
+    def _view_alone(self) -> Cluster:
+        node_id, index = self._settings.node_id, self._state.index
+        member = Member(node_id, "", "standalone", 0, self._log.last_index, index, is_self=True)
+        return Cluster((member,), node_id)
+
+    def _stats_now(self) -> Stats:
+        return stats_of(
+            self._state,
+            now_ms=self._now_ms(),
+            worker_count=self._roster.connected_count(),
+            durability=self._settings.durability,
+        )
+
+    def _tell_stats(self) -> None:
+        if self._announcer.wants_stats:
+            self._announcer.stats(self._stats_now())
+
     def _act(self, outcome: Outcome) -> None:
         if outcome.effects:
             self._deliveries.act(outcome)
         if outcome.ended and self._waiters.any():
             self._reader.tell(outcome)
+        notable = self._tallies.entry(outcome)
+        if (notable or outcome.attempts) and self._log.is_leader:
+            self._chronicle.entry(outcome, notable)
+        self._announcer.entry(outcome)
         self._timekeeper.look()
+
+    def _retire(self) -> None:
+        if self._leads:
+            self._purges.retire()
+
+    def _next_due_ms(self) -> int | None:
+        """Followers wait for the leader's ticks."""
+        return self._applier.machine.next_due_ms() if self._leads else None
 
     def _sweep(self) -> None:
         for session_id in self._roster.lost():

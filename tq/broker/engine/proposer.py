@@ -15,6 +15,7 @@ from tq.broker.backend import Answer
 from tq.broker.engine.entries import pack_entry, unpack_entry
 from tq.broker.machine.commands import Command
 from tq.broker.machine.effects import Outcome
+from tq.broker.measures import DISK_BOUNDS_NS, Histogram, no_time
 from tq.broker.replication.log import ReplicatedLog
 from tq.errors import BrokerUnavailable, OutcomeUnknown, TqError
 from tq.verbs import Reply
@@ -42,10 +43,12 @@ class Proposer:
         act: Callable[[Outcome], None],
         on_fatal: Callable[[BaseException], None],
         wait_ms: int,
+        elapsed_ns: Callable[[], int] = no_time,
     ) -> None:
         """apply: applies an entry. proposed: called when an entry is on its way to the disk, and there is time. act: performs the outcome's effects, after the answers.
 
         wait_ms: the longest an entry waits for company when the log is idle; 0 = not at all.
+        elapsed_ns: a monotonic clock for `commits`.
         """
         self._loop = loop
         self._log = log
@@ -61,6 +64,10 @@ class Proposer:
         self._idle: Future[None] | None = None
         self._is_stopped = False
         self.tasks_under_way = 0
+        self._elapsed_ns = elapsed_ns
+        self._proposed_ns = 0
+        self.commits = Histogram(DISK_BOUNDS_NS)
+        """How long entries took from this node's proposal until they were committed."""
 
     def add(self, command: Command, answer: Answer, *, tasks: int = 1, size: int = 0) -> None:
         """Put a command into the next entry; answer gets the machine's reply, or an error.
@@ -101,6 +108,7 @@ class Proposer:
         now_ms = self._stamp()
         data = pack_entry(now_ms, commands)
         self._in_flight = (data, now_ms, commands, answers)
+        self._proposed_ns = self._elapsed_ns()
         self._log.propose(data).add_done_callback(self._ended)
         self._proposed()
 
@@ -109,6 +117,7 @@ class Proposer:
         in_flight = self._in_flight
         try:
             if in_flight is not None and in_flight[0] is data:
+                self.commits.observe(self._elapsed_ns() - self._proposed_ns)
                 _, now_ms, commands, answers = in_flight
                 outcome = self._apply(index, now_ms, commands)
                 for answer, reply in zip(answers, outcome.replies, strict=True):

@@ -56,6 +56,11 @@ class Roster:
         """A session from before a restart: its worker has the grace to come back."""
         self._present[session_id] = Presence(None, 0, self._clock.monotonic_ms(), self._clock.now_ms())
 
+    def clear(self) -> None:
+        """This node leads no more: who is connected is the next leader's to know."""
+        self._present.clear()
+        self._session_of.clear()
+
     def attach(self, session_id: bytes, peer: Peer, heartbeat_ms: int) -> None:
         """The worker of this session is at this peer from now on."""
         self.release(peer)
@@ -75,6 +80,12 @@ class Roster:
             presence = self._present[session_id]
             presence.peer = None
             presence.gone_ms = self._clock.monotonic_ms()
+
+    def keep(self, session_id: bytes) -> None:
+        """The session could not be closed; if its worker is still lost, `lost` tells it again."""
+        presence = self._present.get(session_id)
+        if presence is not None:
+            presence.is_closing = False
 
     def forget(self, session_id: bytes) -> None:
         """The session is closed."""

@@ -71,14 +71,14 @@ def _queue_stats(state: State, queue: str, kinds: list[Kind], now_ms: int) -> Qu
         blocked=counts[BLOCKED],
         retrying=counts[RETRYING],
         dead_letter=counts[DEAD_LETTER],
-        oldest_pending_age_ms=max((_oldest_age_ms(kind, now_ms) for kind in kinds), default=0),
+        oldest_pending_age_ms=max((oldest_age_ms(kind, now_ms) for kind in kinds), default=0),
         paused=pause is not None,
         paused_reason=pause.reason if pause is not None else "",
         unserved=tuple(kind.task_type for kind in kinds if kind.counts[PENDING] and not kind.groups),
     )
 
 
-def _oldest_age_ms(kind: Kind, now_ms: int) -> int:
+def oldest_age_ms(kind: Kind, now_ms: int) -> int:
     """Since when the longest waiting of the next ones waits: each front is the oldest of its priority."""
     fronts = [bucket[0] for bucket in kind.buckets.values() if bucket]
     fronts += [heap[0][1] for heap in kind.returned.values()]

@@ -85,6 +85,7 @@ def _lease(state: State, head: Head, session: Session) -> None:
     deadline_ms = now_ms + head.terms.timeout_ms + LEASE_SLACK_MS
     head.hold = Hold(session.session_id, session.worker_id, state.index, now_ms, deadline_ms)
     head.attempts += 1
+    state.leased.append((head.terms.kind, now_ms - head.updated_ms))
     state.move(head, IN_PROGRESS)
     state.deadlines.add(head, deadline_ms)
     if not session.has_slot():

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from tq.broker.tables import Table
 from tq.errors import TqError
+from tq.task import Attempt
 from tq.verbs import Reply
 
 if TYPE_CHECKING:
     from tq.broker.machine.heads import EndedRecord, Head
+    from tq.broker.machine.kinds import Kind
 
 
 class Lease(NamedTuple):
@@ -49,6 +51,8 @@ class Outcome(NamedTuple):
     ended: heads that reached an end in this entry, with their final state; for those who wait, and for metrics. A
         later command of the entry may have brought one back or forgotten it: `archived` says what stands.
     changed: every head this entry touched, ended ones too, in the order they were first touched.
+    leased: (kind, ms) for every new lease, how long its task had been ready; for metrics.
+    attempts: attempts that ended without completing their task, with the head; for metrics, events and the log.
     """
 
     replies: list[Reply | TqError]
@@ -59,3 +63,5 @@ class Outcome(NamedTuple):
     archived: dict[bytes, EndedRecord | None]
     ended: list[Head]
     changed: list[Head]
+    leased: list[tuple[Kind, int]]
+    attempts: list[tuple[Head, Attempt]]

@@ -146,6 +146,7 @@ def end_attempt(state: State, head: Head, hold: Hold, *, cause: int, error: str)
     attempt = Attempt(
         head.attempts, hold.worker_id, hold.token, hold.started_ms, state.clock_ms, int(cause), error
     )
+    state.attempts.append((head, attempt))
     state.write(Table.ATTEMPT, (head.seq, head.attempts), attempt)
     if head.attempts > ATTEMPTS_SHOWN_MAX:
         state.write(Table.ATTEMPT, (head.seq, head.attempts - ATTEMPTS_SHOWN_MAX), None)

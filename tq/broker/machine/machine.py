@@ -91,6 +91,8 @@ class Machine:
             archived,
             state.ended,
             changed,
+            state.leased,
+            state.attempts,
         )
 
     def next_due_ms(self) -> int | None:

@@ -30,6 +30,7 @@ from tq.task import (
     PENDING,
     RETRYING,
     SCHEDULED,
+    Attempt,
 )
 
 TERMS_MAX = 10_000
@@ -122,6 +123,8 @@ class State:
         self.metadata: dict[int, dict[str, str]] = {}
         self.touched: dict[int, Head] = {}
         self.ended: list[Head] = []
+        self.leased: list[tuple[Kind, int]] = []
+        self.attempts: list[tuple[Head, Attempt]] = []
         self.ended_records: dict[bytes, EndedRecord] = {}
         self.forgotten: dict[bytes, None] = {}
         self.counted: dict[int, Kind] = {}

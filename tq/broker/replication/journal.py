@@ -16,12 +16,15 @@ Rules of the file:
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from rocksdict import WriteBatch
 
+from tq.broker.measures import DISK_BOUNDS_NS, Histogram, no_time
 from tq.broker.replication.records import (
     BEGINNING,
+    CONTROL,
     Entry,
     Link,
     Note,
@@ -29,9 +32,11 @@ from tq.broker.replication.records import (
     compare,
     entry_key,
     pack_entry,
+    pack_members,
     pack_note,
     pack_state,
     unpack_entry,
+    unpack_members,
     unpack_note,
     unpack_state,
     walk,
@@ -50,6 +55,7 @@ ENTRIES = "entries"
 STATE = "state"
 FAMILIES = (Family(ENTRIES, buffer_bytes=16 * 1024**2), Family(STATE, buffer_bytes=1024**2))
 STATE_KEY = b"state"
+MEMBERS_KEY = b"members"
 
 
 class _Put(NamedTuple):
@@ -68,38 +74,56 @@ class _Delete(NamedTuple):
     cuts: int
 
 
-_Change: TypeAlias = _Put | _Delete | State
+class _Members(NamedTuple):
+    """The configuration as of the log's base."""
+
+    record: bytes
+
+
+_Change: TypeAlias = _Put | _Delete | _Members | State
 
 
 class Journal:
     """Use `open`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, elapsed_ns: Callable[[], int] = no_time) -> None:
         self._database = database
+        self._elapsed_ns = elapsed_ns
+        self.syncs = Histogram(DISK_BOUNDS_NS)
+        """How long each `sync` took; written by the disk thread."""
         self._changes: deque[_Change] = deque()
         self._state = State()
         self._last = BEGINNING
         self._tail = Tail()
         self._marks = TrimMarks()
         self._cuts = 0
+        self._members = b""
+        self._controls: list[tuple[int, bytes]] = []
         # Owned by the disk thread: what the changes popped so far come to, and what of it is durable (cuts, index).
         self._written = Note(BEGINNING, 0)
         self._written_cuts = 0
         self._durable = (0, 0)
 
     @classmethod
-    def open(cls, path: str, *, create: bool, on_verified: OnVerified = unheard) -> Journal:
+    def open(
+        cls,
+        path: str,
+        *,
+        create: bool,
+        on_verified: OnVerified = unheard,
+        elapsed_ns: Callable[[], int] = no_time,
+    ) -> Journal:
         """Open the journal and verify every entry.
 
         create: nothing was ever acknowledged from here, so a missing or half-made journal is made.
-        on_verified: told how far verifying got.
+        on_verified: told how far verifying got. elapsed_ns: a monotonic clock for `syncs`.
         Raises StoreDamaged naming what is damaged and what to do: a log that is shorter than it was, has a hole or
         a changed byte is never opened.
         """
         database = Database.open(
             path, FAMILIES, create=create, cache_bytes=CACHE_BYTES, on_verified=on_verified
         )
-        journal = cls(database)
+        journal = cls(database, elapsed_ns)
         try:
             journal._load(may_be_new=create)
         except StoreDamaged as error:
@@ -121,6 +145,15 @@ class Journal:
         return self._last.term
 
     @property
+    def base(self) -> Link:
+        """The last entry that is no longer held."""
+        return self._state.base
+
+    @property
+    def last(self) -> Link:
+        return self._last
+
+    @property
     def term(self) -> int:
         return self._state.term
 
@@ -133,6 +166,11 @@ class Journal:
     def commit_index(self) -> int:
         """At most last_index: what is stored may be ahead of a log that was cut after it."""
         return min(self._state.commit_index, self._last.index)
+
+    @property
+    def members(self) -> bytes:
+        """The cluster's configuration as of base; empty until `set_members`."""
+        return self._members
 
     @property
     def is_relaxed(self) -> bool:
@@ -187,6 +225,15 @@ class Journal:
     def set_commit_index(self, index: int) -> None:
         self._change(self._state._replace(commit_index=index))
 
+    def set_members(self, members: bytes) -> None:
+        """Keep the configuration as of base. Durable with the trim or reset it goes with."""
+        self._members = members
+        self._changes.append(_Members(pack_members(members)))
+
+    def controls(self) -> list[tuple[int, bytes]]:
+        """(index, data) of the cluster's own entries that were held when this was opened."""
+        return self._controls
+
     def set_relaxed(self, is_relaxed: bool) -> None:
         """Remember that entries will be acknowledged without a sync, or that they no longer are."""
         if self._state.is_relaxed != is_relaxed:
@@ -199,6 +246,10 @@ class Journal:
             link, data = held
             return Entry(index, link.term, data)
         return self._look_up(index)[1]
+
+    def link(self, index: int) -> Link:
+        """Of an entry that is held, or of base; the younger ones from memory. Raises StoreDamaged."""
+        return self._last if index == self._last.index else self._link(index)
 
     def read(self, start: int, *, entries_max: int, bytes_max: int) -> list[Entry]:
         """Entries from `start` on, as many as fit and at least one if there is one; only what was written.
@@ -228,6 +279,7 @@ class Journal:
 
     def sync(self) -> None:
         """Return once all changes are on the disk. Raises OSError, and from then on always."""
+        began_ns = self._elapsed_ns()
         batch, has_changes = self._batch()
         note = pack_note(self._written)
         if has_changes:
@@ -235,6 +287,7 @@ class Journal:
         else:
             self._database.sync(note)
         self._durable = (self._written_cuts, self._written.last.index)
+        self.syncs.observe(self._elapsed_ns() - began_ns)
 
     def sync_witness(self) -> None:
         """Make what the witness says survive a loss of power, too. To be called about once a second."""
@@ -266,6 +319,8 @@ class Journal:
                 last = change.last
                 self._written_cuts = change.cuts
                 batch.delete_range(entry_key(change.start), entry_key(change.stop), entries)
+            elif isinstance(change, _Members):
+                batch.put(MEMBERS_KEY, change.record, state)
             else:
                 version = change.version
                 batch.put(STATE_KEY, pack_state(change), state)
@@ -296,12 +351,16 @@ class Journal:
             self._change(self._state)
             self.sync()
             note = unpack_note(self._database.note)
+        members = self._database.get(self._database.families[STATE], MEMBERS_KEY)
+        self._members = b"" if members is None else unpack_members(members)
         self._marks.reset(self._state.base)
         self._last = witnessed = self._state.base
         rows = self._database.scan(self._database.families[ENTRIES], entry_key(self.first_index))
         for link, entry in walk(rows, self._state.base):
             self._last = link
             self._marks.note(link, len(entry.data))
+            if entry.data[:1] == CONTROL:
+                self._controls.append((link.index, entry.data))
             if link.index == note.last.index:
                 witnessed = link
         compare(note, self._state, witnessed, self._last)

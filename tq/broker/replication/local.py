@@ -13,10 +13,11 @@ from asyncio import AbstractEventLoop, Future, TimerHandle, get_running_loop
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
+from tq.broker.measures import LogMeasures
 from tq.broker.replication.journal import Journal
 from tq.broker.replication.log import OnCommit, OnFatal
 from tq.broker.replication.records import Entry, Link
-from tq.errors import BrokerUnavailable, OutcomeUnknown, StoreDamaged
+from tq.errors import BrokerUnavailable, OutcomeUnknown, StoreDamaged, Unsupported
 
 Result = TypeVar("Result")
 
@@ -66,6 +67,11 @@ class LocalLog:
         """Always, once started: there is nobody else."""
         return not self._refusal
 
+    def measures(self) -> LogMeasures:
+        """What there is to measure; without a cluster there are no terms and no followers."""
+        under_way = 0 if self._in_flight is None else 1
+        return LogMeasures(0, self.is_leader, self.last_index - under_way, {}, self._journal.syncs)
+
     async def start(self, after: int, on_commit: OnCommit) -> None:
         self._loop = get_running_loop()
         self._check_fits(after)
@@ -113,6 +119,11 @@ class LocalLog:
     def _check_fits(self, after: int) -> None:
         """The store is at entry `after`: the journal must hold what comes next, or end there."""
         journal = self._journal
+        if journal.term:
+            raise Unsupported(
+                "the journal is that of a cluster's node, and alone it would acknowledge what the others never hear of: "
+                "set raft.enabled to true, or use another data directory"
+            )
         if after < journal.first_index - 1:
             raise StoreDamaged(
                 f"the journal begins with entry {journal.first_index} and the store ends with entry {after}: "

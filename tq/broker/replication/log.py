@@ -1,8 +1,9 @@
 """The port that orders entries and keeps them: `LocalLog` on one node, `RaftLog` in a cluster.
 
 Rules, kept by every driver and checked by `tests/conformance`:
-- Entries are numbered from 1 without gaps. `on_commit(index, data)` is called on the event loop, in order, once
-  per entry per start: first for what the log still holds after `after`, then for each new entry as it commits.
+- Entries are numbered in order; a number is left out only for what a cluster's log keeps for itself.
+  `on_commit(index, data)` is called on the event loop, in order, once per entry per start: first for what the log
+  still holds after `after`, then for each new entry as it commits.
   On the proposing node `data` is the very object that was proposed, so its decoded form can be kept beside it.
 - `propose` ends in exactly one of three ways: its future gives the index (committed, durable, and on_commit has
   run), raises an *unavailable* error (never appended), or OutcomeUnknown.

@@ -2,6 +2,7 @@
 
 Entry, key = index 8:      crc 4 | previous entry's crc 4 | index 8 | term 8 | previous entry's term 8 | data
 State, one record:         crc 4 | version 8 | term 8 | commit 8 | base index 8 | base term 8 | base crc 4 | relaxed 1 | vote
+Members, one record:       crc 4 | the configuration as of base
 Note for the witness:      last index 8 | its term 8 | its crc 4 | state version 8
 
 All numbers big-endian; crc is CRC-32 (zlib's) over everything behind it. Each entry names the checksum of the one
@@ -34,6 +35,8 @@ class Link:
     crc: int
 
 
+CONTROL = b"\xc1"
+"""First byte of an entry that is the cluster's own: the one value that msgpack never begins with."""
 BEGINNING = Link(0, 0, 0)
 
 
@@ -120,6 +123,18 @@ def unpack_state(record: bytes) -> State:
     version, term, commit_index, base_index, base_term, base_crc, is_relaxed = _STATE.unpack_from(body)
     base = Link(base_index, base_term, base_crc)
     return State(version, term, commit_index, base, is_relaxed, body[_STATE.size :].decode())
+
+
+def pack_members(members: bytes) -> bytes:
+    return _CRC.pack(zlib.crc32(members)) + members
+
+
+def unpack_members(record: bytes) -> bytes:
+    """Raises StoreDamaged."""
+    members = record[_CRC.size :]
+    if len(record) < _CRC.size or _CRC.unpack_from(record)[0] != zlib.crc32(members):
+        raise StoreDamaged("the record of the cluster's nodes does not match its checksum")
+    return members
 
 
 def pack_note(note: Note) -> bytes:

@@ -1,0 +1,62 @@
+"""One harmless request of each verb, for doors to send."""
+
+from __future__ import annotations
+
+from tq.ids import new_id
+from tq.task import TaskSpec
+from tq.verbs import (
+    Backup,
+    Cancel,
+    Claim,
+    Deregister,
+    Extend,
+    GetCluster,
+    GetHealth,
+    GetStats,
+    GetTask,
+    Heartbeat,
+    ListTasks,
+    ListWorkers,
+    PauseQueue,
+    Ping,
+    Purge,
+    Register,
+    Request,
+    ResumeQueue,
+    Retry,
+    SetCapacity,
+    Settle,
+    SettleItem,
+    Submit,
+    Watch,
+)
+
+TASK_ID = new_id()
+
+SAMPLES: dict[type[Request], Request] = {
+    type(request): request
+    for request in (
+        Submit((TaskSpec(TASK_ID, "t"),)),
+        GetTask(TASK_ID),
+        Watch((TASK_ID,)),
+        Cancel(TASK_ID),
+        Retry(TASK_ID),
+        ListTasks(),
+        Purge(state=6),
+        PauseQueue("mail"),
+        ResumeQueue("mail"),
+        GetStats(),
+        ListWorkers(),
+        GetCluster(),
+        GetHealth(),
+        Backup("copy"),
+        Register(new_id(), "w", ("default",), ("t",), 1),
+        Heartbeat(),
+        SetCapacity(1),
+        Claim(),
+        Settle((SettleItem(TASK_ID, 1),)),
+        Extend(((TASK_ID, 1, 1_000),)),
+        Deregister(),
+        Ping(),
+    )
+}

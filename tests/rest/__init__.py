@@ -1,0 +1,1 @@
+"""The REST door: every call, every error, every limit, from outside."""

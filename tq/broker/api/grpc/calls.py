@@ -1,0 +1,262 @@
+"""What every gRPC call goes through: bytes to a message, metadata to a caller, errors to a status.
+
+Rules of the file:
+- Messages are parsed here and not by grpc, which would answer bytes that are none with INTERNAL.
+- A TqError becomes the status of `status_map` with its code, outcome and advice in trailing metadata. Anything else
+  that is raised is a defect: it is logged, and the caller learns no more than INTERNAL.
+- Bytes of requests under way count from the moment they are parsed until the call is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NoReturn, Protocol, TypeVar
+from urllib.parse import unquote
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from tq.broker.access import Principal
+from tq.broker.admission import Admission
+from tq.broker.api.status_map import status_of
+from tq.broker.backend import Peer
+from tq.broker.observe import Observer
+from tq.broker.service import Caller, Service, Silent
+from tq.errors import AuthenticationFailed, BadRequest, BrokerUnavailable, TqError
+from tq.logs import get_logger
+from tq.protocol.limits import FRAME_BYTES_MAX
+from tq.verbs import Push
+
+_log = get_logger("grpc")
+
+MESSAGE_BYTES_MAX = FRAME_BYTES_MAX
+"""Longest message the door reads: one task of the largest payload with all its fields, as on the wire of TCP."""
+DETAILS_CHARS_MAX = 1_000
+"""The text of a status travels in a header, and headers are small."""
+OVERLOAD_RETRY_MS = 1_000
+
+Context = grpc.aio.ServicerContext[Any, Any]
+M = TypeVar("M", bound=Message)
+Unary = Callable[[Context, bytes], Awaitable[Message]]
+
+
+class Ending(Protocol):
+    """Something that lasts and is told when the door closes: a stream, a wait."""
+
+    def end(self, error: TqError) -> None:
+        """Come to an end soon, with this error. Calling it twice is allowed."""
+        ...
+
+
+class Unread(Exception):
+    """The client does not read, and nothing more can be told to it on this stream."""
+
+
+class _Verdict:
+    """Takes a verdict that mostly comes at once, and makes no future unless it does not."""
+
+    def __init__(self) -> None:
+        self.found: Principal | TqError | None = None
+        self._waiter: asyncio.Future[Principal | TqError] | None = None
+
+    def __call__(self, found: Principal | TqError) -> None:
+        self.found = found
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(found)
+
+    async def later(self) -> Principal | TqError:
+        self._waiter = asyncio.get_running_loop().create_future()
+        return await self._waiter
+
+
+class Calls:
+    """The part of the door that its services share. All methods run on the event loop."""
+
+    def __init__(self, service: Service, admission: Admission, observer: Observer) -> None:
+        self.service = service
+        self.limits = admission.limits
+        self.observer = observer
+        self._silent = Silent()
+        self._bytes_in_flight = 0
+        self._lasting: dict[Ending, Caller] = {}
+        self._ended: TqError | None = None
+
+    # ------------------------------------------------------------ who is it
+
+    async def caller(
+        self, context: Context, peer: Peer | None = None, headers: Mapping[str, str] | None = None
+    ) -> Caller:
+        """Who makes this call. peer: who is pushed to; None when nobody can be.
+
+        headers: the call's metadata, if they have been read already. Raises AuthenticationFailed, and
+        BrokerUnavailable when too many keys are being checked.
+        """
+        verdict = _Verdict()
+        address = _address_of(context)
+        token = _token_of(headers_of(context) if headers is None else headers)
+        self.service.authenticate(token, verdict, address)
+        found = verdict.found or await verdict.later()
+        if isinstance(found, TqError):
+            raise found
+        return Caller(peer or self._silent, found, address)
+
+    # ------------------------------------------------------------ one call
+
+    def unary(self, method: Unary) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """A handler that answers with what the method returns, or with the error it raises."""
+
+        async def handle(data: bytes, context: Context) -> bytes:
+            self._take(len(data))
+            try:
+                return (await method(context, data)).SerializeToString()
+            except TqError as error:
+                await self.fail(context, error)
+            except Exception as error:  # noqa: BLE001  the top of a call; grpc would tell the caller what it was
+                await self._confess(context, error)
+            finally:
+                self._bytes_in_flight -= len(data)
+
+        return grpc.unary_unary_rpc_method_handler(handle)
+
+    def streaming(
+        self, method: Callable[[Context, bytes], Awaitable[None]]
+    ) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """A handler of one request that writes what it has to say to the context."""
+
+        async def handle(data: bytes, context: Context) -> None:
+            await self.guard(context, method(context, data))
+
+        return grpc.unary_stream_rpc_method_handler(handle)
+
+    def two_way(self, method: Callable[[Context], Awaitable[None]]) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """A handler that reads from the context and writes to it."""
+
+        async def handle(_requests: object, context: Context) -> None:
+            await self.guard(context, method(context))
+
+        return grpc.stream_stream_rpc_method_handler(handle)
+
+    async def guard(self, context: Context, work: Awaitable[None]) -> None:
+        """Do it; what it raises becomes the status of the call."""
+        try:
+            await work
+        except Unread as error:
+            self.observer.rejections[BrokerUnavailable.code] += 1
+            _log.warning("stream_cut", str(error), peer=context.peer())
+            # A status would wait behind what is not read. grpc drops a call whose handler was cancelled.
+            raise asyncio.CancelledError from error
+        except TqError as error:
+            await self.fail(context, error)
+        except Exception as error:  # noqa: BLE001  the top of a call; grpc would tell the caller what it was
+            await self._confess(context, error)
+
+    async def write(self, context: Context, data: bytes) -> None:
+        """Send one message of a stream. Raises Unread when the client takes nothing for `unread_ms`."""
+        seconds = self.limits.unread_ms / 1000
+        try:
+            async with asyncio.timeout(seconds):
+                await context.write(data)
+        except TimeoutError:
+            raise Unread(f"a message of {len(data)} bytes was not read in {seconds:g} s") from None
+
+    async def fail(self, context: Context, error: TqError) -> NoReturn:
+        """End the call with the status, text and trailing metadata of an error."""
+        self.observer.rejections[error.code] += 1
+        status = grpc.StatusCode[status_of(error).grpc]
+        await context.abort(status, error.text[:DETAILS_CHARS_MAX], trailing_metadata_of(error))
+
+    async def _confess(self, context: Context, error: Exception) -> NoReturn:
+        if isinstance(error, grpc.aio.AbortError):
+            raise error
+        _log.error("call_failed", f"a defect in the gRPC door: {type(error).__name__}", exc_info=error)
+        await self.fail(context, TqError("a defect in the broker; its log says more"))
+
+    def _take(self, size: int) -> None:
+        self._bytes_in_flight += size
+
+    @property
+    def is_full(self) -> bool:
+        """Whether all calls together hold as many bytes of requests as they may."""
+        return self._bytes_in_flight > self.limits.bytes_in_flight_total_max
+
+    # ------------------------------------------------------------ what lasts
+
+    def hold(self, lasting: Ending, caller: Caller) -> None:
+        """Tell it when the door closes, or the caller's key is withdrawn. Raises BrokerUnavailable once it closes."""
+        if self._ended is not None:
+            raise self._ended
+        self._lasting[lasting] = caller
+
+    def release(self, lasting: Ending) -> None:
+        self._lasting.pop(lasting, None)
+
+    @property
+    def lasting_count(self) -> int:
+        """Streams and waits that are open."""
+        return len(self._lasting)
+
+    def sweep(self) -> None:
+        """End what lasts with a key that does not hold any more."""
+        for lasting, caller in list(self._lasting.items()):
+            if not self.service.knows(caller):
+                name = caller.principal.name
+                lasting.end(
+                    AuthenticationFailed(
+                        f"the key {name!r} was withdrawn or changed; call again with another"
+                    )
+                )
+
+    def announce(self, push: Push) -> None:
+        """Push to whatever lasts and can be pushed to."""
+        for caller in list(self._lasting.values()):
+            caller.peer.push(push)
+
+    def end_all(self, error: TqError) -> None:
+        """End whatever lasts, and let nothing more begin that would."""
+        self._ended = error
+        for lasting in list(self._lasting):
+            lasting.end(error)
+
+
+def parse(kind: type[M], data: bytes, calls: Calls | None = None) -> M:
+    """The message in these bytes. Raises BadRequest; with `calls`, BrokerUnavailable when too much is under way."""
+    if calls is not None and calls.is_full:
+        raise BrokerUnavailable(
+            "requests under way take as much memory as they may; try again", retry_after_ms=OVERLOAD_RETRY_MS
+        )
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        raise BadRequest(f"{len(data)} bytes that are no {kind.DESCRIPTOR.full_name}") from error
+
+
+def trailing_metadata_of(error: TqError) -> tuple[tuple[str, str], ...]:
+    """What a client can act on without reading the text. Values are ASCII, as metadata must be."""
+    found = [("tq-code", error.code), ("tq-outcome", str(error.outcome))]
+    if error.retry_after_ms:
+        # The second is what the retry policies of gRPC's own clients look at.
+        found += [
+            (name, str(error.retry_after_ms)) for name in ("tq-retry-after-ms", "grpc-retry-pushback-ms")
+        ]
+    if error.leader:
+        found.append(("tq-leader", error.leader))
+    return tuple(found)
+
+
+def headers_of(context: Context) -> dict[str, str]:
+    """The call's metadata; names are in lower case. Each look builds them anew, so look once."""
+    return {str(name): str(value) for name, value in context.invocation_metadata() or ()}
+
+
+def _token_of(headers: Mapping[str, str]) -> str:
+    """The key of `authorization: Bearer KEY`, empty when there is none."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _address_of(context: Context) -> str:
+    """The caller's host; grpc names it `ipv4:127.0.0.1:4711` or `ipv6:%5B::1%5D:4711`."""
+    _, _, place = context.peer().partition(":")
+    host, _, _ = place.rpartition(":")
+    return unquote(host).strip("[]")

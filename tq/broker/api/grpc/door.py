@@ -1,0 +1,198 @@
+"""The gRPC door: one grpc.aio server on the broker's own loop, with its limits, its TLS and its end.
+
+Rules of the file:
+- grpc does the network on threads of its own and hands every event to the loop; all of our code runs there.
+- `stop_accepting` takes the broker out of rotation (health says NOT_SERVING, workers are told); `close` ends what
+  lasts with a reason and gives calls under way their time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import grpc
+from grpc_health.v1 import health, health_pb2
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+from grpc_reflection.v1alpha import reflection
+
+from tq.broker.admission import Admission, Limits
+from tq.broker.api.grpc.calls import MESSAGE_BYTES_MAX, Calls
+from tq.broker.api.grpc.task_queue import TaskQueue
+from tq.broker.api.grpc.updates import Updates
+from tq.broker.api.grpc.work import Work
+from tq.broker.feed import Feed
+from tq.broker.observe import Observer
+from tq.broker.service import Service
+from tq.broker.tls import TlsContext
+from tq.errors import BrokerUnavailable
+from tq.ids import new_id
+from tq.proto import taskqueue_pb2
+from tq.protocol.limits import PEER_FRAME_BYTES_MAX
+from tq.verbs import Push
+
+SERVICE = taskqueue_pb2.DESCRIPTOR.services_by_name["TaskQueue"].full_name
+CALLS_MAX = 10_000
+"""Calls and streams at a time; one more is answered RESOURCE_EXHAUSTED. Each costs a task of the loop."""
+STREAMS_PER_CONNECTION_MAX = 1_000
+"""Calls at a time on one connection; more wait on the client's side."""
+HEADERS_BYTES_MAX = 16 * 1024
+"""Room for a signed token; grpc's own answer to more is RESOURCE_EXHAUSTED."""
+KEEPALIVE_MS = 30_000
+"""A peer that was silent for so long is pinged, so that a worker whose machine is gone does not keep its tasks ..."""
+KEEPALIVE_WAIT_MS = 10_000
+"""... and when it does not answer in this time its connection is cut."""
+PINGS_MS_MIN = 10_000
+"""A client that pings more often than this without need is told to calm down and cut: each ping costs us a write."""
+SWEEP_S = 1.0
+
+
+class Addition(Protocol):
+    """One more service on the same port."""
+
+    name: str
+
+    def handlers(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
+        """method name -> handler"""
+        ...
+
+    def stop(self) -> None:
+        """The door closes: take nothing more in, give back what is held. On the loop, while verbs are still taken."""
+        ...
+
+
+class GrpcDoor:
+    """Every gRPC connection of a broker. All methods run on the event loop."""
+
+    def __init__(
+        self,
+        service: Service,
+        admission: Admission,
+        observer: Observer,
+        feed: Feed,
+        *,
+        additions: Sequence[Callable[[Calls], Addition]] = (),
+        new_id: Callable[[], bytes] = new_id,
+    ) -> None:
+        """additions: make the further services. new_id: makes the ids of tasks that come without one."""
+        self._calls = calls = Calls(service, admission, observer)
+        self._additions = tuple(make(calls) for make in additions)
+        task_queue = (TaskQueue(calls, new_id=new_id), Updates(calls, feed), Work(calls))
+        self._services = {
+            SERVICE: {name: each for part in task_queue for name, each in part.handlers().items()},
+            **{addition.name: addition.handlers() for addition in self._additions},
+        }
+        self._health = health.aio.HealthServicer()
+        self._servers: list[grpc.aio.Server] = []
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._chores: set[asyncio.Task[None]] = set()
+
+    async def open(self, host: str, port: int, tls: TlsContext | None = None) -> tuple[str, int]:
+        """Listen, and return the address taken: port 0 lets the system choose. Raises OSError.
+
+        May be called again for a further port; every service is on each.
+        """
+        server = grpc.aio.server(options=_options(self._calls.limits), maximum_concurrent_rpcs=CALLS_MAX)
+        for name, handlers in self._services.items():
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
+        add_HealthServicer_to_server(self._health, server)
+        names = (*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            bound = (
+                server.add_insecure_port(address)
+                if tls is None
+                else server.add_secure_port(address, _credentials(tls))
+            )
+        except RuntimeError as error:
+            raise _os_error(host, port) from error
+        await server.start()
+        self._servers.append(server)
+        await self._say(health_pb2.HealthCheckResponse.SERVING)
+        if self._sweeper is None:
+            self._sweep()
+        return host, bound
+
+    @property
+    def lasting_count(self) -> int:
+        """Streams and waits that are open."""
+        return self._calls.lasting_count
+
+    # ------------------------------------------------------------ closing, in this order
+
+    def stop_accepting(self) -> None:
+        """Say NOT_SERVING; those who are connected stay, and their calls are answered as the service says."""
+        if self._servers:
+            chore = asyncio.get_running_loop().create_task(
+                self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+            )
+            self._chores.add(chore)
+            chore.add_done_callback(self._chores.discard)
+        for addition in self._additions:
+            addition.stop()
+
+    def announce(self, push: Push) -> None:
+        """Push to every stream of a worker, and end every wait."""
+        self._calls.announce(push)
+
+    async def close(self, grace_ms: int) -> None:
+        """End the streams, answer the calls under way within grace_ms, cut the rest. Calling it twice is allowed."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        self._calls.end_all(BrokerUnavailable("the broker stopped", retry_after_ms=0))
+        await asyncio.gather(*(server.stop(grace_ms / 1000) for server in self._servers), *self._chores)
+
+    async def _say(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for name in ("", *self._services):
+            await self._health.set(name, status)
+
+    def _sweep(self) -> None:
+        self._calls.sweep()
+        self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+
+
+def _options(limits: Limits) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+        ("grpc.max_send_message_length", PEER_FRAME_BYTES_MAX),
+        ("grpc.max_concurrent_streams", STREAMS_PER_CONNECTION_MAX),
+        ("grpc.max_metadata_size", HEADERS_BYTES_MAX),
+        ("grpc.absolute_max_metadata_size", HEADERS_BYTES_MAX),
+        ("grpc.server_handshake_timeout_ms", limits.handshake_ms),
+        ("grpc.max_connection_idle_ms", limits.idle_ms),
+        ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_WAIT_MS),
+        ("grpc.keepalive_permit_without_calls", 0),
+        ("grpc.http2.min_ping_interval_without_data_ms", PINGS_MS_MIN),
+        # Two brokers on one port would each get a part of the connections, and neither would know.
+        ("grpc.so_reuseport", 0),
+    ]
+
+
+def _credentials(tls: TlsContext) -> grpc.ServerCredentials:
+    """Asked for at every handshake, so that a reload reaches new connections and leaves the others alone."""
+
+    def newest() -> grpc.ServerCertificateConfiguration:
+        pems = tls.pems
+        return grpc.ssl_server_certificate_configuration([(pems.key, pems.certificate)], pems.client_ca)
+
+    return grpc.dynamic_ssl_server_credentials(
+        newest(), newest, require_client_authentication=tls.pems.client_ca is not None
+    )
+
+
+def _os_error(host: str, port: int) -> OSError:
+    """grpc says only that it failed; trying it with a socket says why."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        return error
+    return OSError(errno.EADDRINUSE, f"{host}:{port} could not be had")

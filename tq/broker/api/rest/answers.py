@@ -1,0 +1,258 @@
+"""What bodies of answers look like, for OpenAPI. The documents themselves come from `tq.documents`.
+
+Answers are not run through these models: they are made here, not taken in. A test holds real ones to the schema.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, Field, WithJsonSchema
+
+from tq.broker.api.rest.schemas import Status, Strategy
+
+Id: TypeAlias = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
+Time: TypeAlias = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+Bytes: TypeAlias = Annotated[str, WithJsonSchema({"type": "string", "contentEncoding": "base64"})]
+
+
+class ErrorBody(BaseModel):
+    """Every error of every call. outcome says whether to try again."""
+
+    error: str
+    code: str
+    outcome: Annotated[
+        Literal["rejected", "unavailable", "unknown"],
+        Field(
+            description="rejected: it did not happen, and would not if sent again. unavailable: it did not happen, "
+            "try again. unknown: it may have happened, try again with the same task_id."
+        ),
+    ]
+    timestamp: Time
+
+
+class SubmittedTask(BaseModel):
+    task_id: Id
+    status: Status
+    created_at: Time
+
+
+class SubmittedTasks(BaseModel):
+    """The ids in the order of the tasks. existing: which places of the list were there already."""
+
+    task_ids: list[Id]
+    existing: list[int]
+
+
+class TaskStatus(BaseModel):
+    task_id: Id
+    status: Status
+
+
+class RetryPolicyShown(BaseModel):
+    strategy: Strategy
+    base_seconds: float
+    factor: float
+    cap_seconds: float
+    jitter: float
+    delays_seconds: list[float]
+
+
+class AttemptShown(BaseModel):
+    """One run. outcome: null while it runs."""
+
+    number: int
+    worker_id: str
+    started_at: Time | None
+    ended_at: Time | None
+    outcome: str | None
+    error: str | None
+    fencing_token: int
+
+
+class Progress(BaseModel):
+    fraction: float
+    text: str
+
+
+class CountersShown(BaseModel):
+    """How often each cause ended an attempt."""
+
+    errors: int
+    timeouts: int
+    crashes: int
+    leases_lost: int
+    releases: int
+    snoozes: int
+
+
+class TaskShown(BaseModel):
+    """Everything that is known of one task. state_reason: in words, why it stands where it stands."""
+
+    task_id: Id
+    task_type: str
+    queue: str
+    status: Status
+    state_reason: str
+    priority: int
+    created_at: Time | None
+    updated_at: Time | None
+    started_at: Time | None
+    ended_at: Time | None
+    schedule_at: Time | None
+    expires_at: Time | None
+    timeout_seconds: float
+    max_retries: int
+    retry_count: int
+    retry: RetryPolicyShown
+    worker_id: str | None
+    result: Bytes | None
+    error: str | None
+    progress: Progress | None
+    attempts: list[AttemptShown]
+    counters: CountersShown
+    payload: Bytes | None
+    payload_bytes: int
+    dependencies: list[Id]
+    unique_key: str | None
+    metadata: dict[str, str]
+
+
+class TaskList(BaseModel):
+    """A page, newest first. next_cursor: for the next page; null = this was the last one."""
+
+    tasks: list[TaskShown]
+    total: int
+    limit: int
+    offset: int
+    next_cursor: str | None
+
+
+class Tiers(BaseModel):
+    """Waiting tasks of priority 200-255, 100-199 and 0-99."""
+
+    high: int
+    normal: int
+    low: int
+
+
+class QueueShown(BaseModel):
+    """One queue. unserved: task types with waiting tasks that no connected worker serves."""
+
+    queue: str
+    pending: int
+    in_progress: int
+    scheduled: int
+    blocked: int
+    retrying: int
+    dead_letter: int
+    oldest_pending_age_ms: int
+    paused: bool
+    paused_reason: str
+    unserved: list[str]
+
+
+class QueueList(BaseModel):
+    queues: list[QueueShown]
+
+
+class QueuePaused(BaseModel):
+    queue: str
+    paused: bool
+
+
+class StatsShown(BaseModel):
+    pending_count: int
+    in_progress_count: int
+    scheduled_count: int
+    blocked_count: int
+    retrying_count: int
+    completed_count: int
+    dead_letter_count: int
+    cancelled_count: int
+    expired_count: int
+    completed_last_hour: int
+    failed_last_hour: int
+    worker_count: int
+    avg_processing_time_ms: int
+    oldest_pending_age_ms: int
+    queue_depth_by_priority: Tiers
+    queues: list[QueueShown]
+    durability: str
+
+
+class WorkerShown(BaseModel):
+    worker_id: str
+    session_id: Id
+    host: str
+    pid: int
+    version: str
+    status: Literal["active", "draining", "disconnected"]
+    capacity: int
+    queues: list[str]
+    task_types: list[str]
+    tasks: list[Id]
+    cpu_percent: int
+    memory_bytes: int
+    last_heartbeat: Time | None
+    connected_at: Time | None
+
+
+class WorkerList(BaseModel):
+    workers: list[WorkerShown]
+
+
+class MemberShown(BaseModel):
+    node_id: str
+    address: str
+    role: str
+    term: int
+    commit_index: int
+    applied_index: int
+    lag: int
+    is_self: bool
+
+
+class ClusterShown(BaseModel):
+    leader: str | None
+    members: list[MemberShown]
+
+
+class HealthShown(BaseModel):
+    status: Literal["healthy", "degraded"]
+    is_leader: bool
+    leader: str | None
+    connected_workers: int
+    pending_tasks: int
+    durability: str
+    problems: list[str]
+
+
+class Alive(BaseModel):
+    status: str
+
+
+class PurgedTasks(BaseModel):
+    """more: as many as the limit are gone and there are others; call again."""
+
+    purged: int
+    more: bool
+
+
+ALL: tuple[type[BaseModel], ...] = (
+    ErrorBody,
+    SubmittedTask,
+    SubmittedTasks,
+    TaskStatus,
+    TaskShown,
+    TaskList,
+    QueueList,
+    QueuePaused,
+    StatsShown,
+    WorkerList,
+    ClusterShown,
+    HealthShown,
+    Alive,
+    PurgedTasks,
+)
+"""Whole answers; what they are made of comes along."""

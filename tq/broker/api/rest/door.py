@@ -1,0 +1,183 @@
+"""The REST door: listens, keeps the connections, sweeps them, and closes in order.
+
+uvicorn's protocols speak HTTP and WebSocket here; its `Server` is not used. That one installs signal handlers, wakes
+ten times a second, has no time-out for a TLS handshake, and stops listening and serving in one step, while a broker
+must let go of its port first and answer what is under way afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from email.utils import formatdate
+from functools import partial
+from typing import cast
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from tq.broker.admission import Admission
+from tq.broker.api.rest.app import Parts, make_app
+from tq.broker.api.rest.errors import ErrorAnswers
+from tq.broker.api.rest.event_socket import EventSocket
+from tq.broker.api.rest.http_connection import HttpConnection
+from tq.broker.tls import TlsContext
+from tq.errors import TqError
+from tq.logs import get_logger
+from tq.verbs import Push
+
+_log = get_logger("rest")
+
+BACKLOG = 1_024
+SWEEP_MS_MAX = 1_000
+SWEEP_MS_MIN = 10
+SWEEP_SLICE = 500
+"""Connections looked at in one go: about half a millisecond."""
+MESSAGE_BYTES_MAX = 64 * 1024
+"""Of one message of a WebSocket client: a filter."""
+PING_S = 20.0
+"""Between pings to a WebSocket client, and for its answer."""
+CUT_S = 1.0
+"""An aborted socket is gone at the next turn of the loop; this only bounds a defect."""
+
+
+class RestDoor:
+    """Every HTTP connection of a broker. All methods run on the event loop."""
+
+    def __init__(self, parts: Parts, admission: Admission) -> None:
+        self.limits = admission.limits
+        self.now_ms = parts.clock.monotonic_ms
+        self.answers = ErrorAnswers(parts.clock, parts.observer)
+        self.state = ServerState()
+        self.config = Config(
+            make_app(parts, self.answers),
+            http=HttpConnection,
+            ws=cast("type[EventSocket]", partial(EventSocket, self)),
+            ws_max_size=MESSAGE_BYTES_MAX,
+            ws_ping_interval=PING_S,
+            ws_ping_timeout=PING_S,
+            ws_per_message_deflate=False,
+            lifespan="off",
+            log_config=None,
+            # Its lines at `info` and `warning` are about single peers, and hold addresses with their queries.
+            log_level="error",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=max(1, self.limits.idle_ms // 1000),
+        )
+        self.config.load()
+        self._parts = parts
+        self._admission = admission
+        self._server: asyncio.Server | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._sweep_ms = max(
+            SWEEP_MS_MIN, min(SWEEP_MS_MAX, self.limits.handshake_ms // 4, self.limits.linger_ms // 4)
+        )
+        self._swept_ms = 0
+        self._emptied = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    # ------------------------------------------------------------ opening
+
+    async def open(self, host: str, port: int, tls: TlsContext | None = None) -> tuple[str, int]:
+        """Listen, and return the address taken: port 0 lets the system choose. Raises OSError."""
+        self._stamp()
+        self._server = await self._loop.create_server(
+            lambda: HttpConnection(self),
+            host,
+            port,
+            backlog=BACKLOG,
+            ssl=tls.context if tls else None,
+            ssl_handshake_timeout=self.limits.handshake_ms / 1000 if tls else None,
+            ssl_shutdown_timeout=self.limits.linger_ms / 1000 if tls else None,
+        )
+        self._swept_ms = self.now_ms()
+        self._sweeper = self._loop.call_later(self._sweep_ms / 1000, self._sweep)
+        address = self._server.sockets[0].getsockname()
+        return str(address[0]), int(address[1])
+
+    @property
+    def connections_held(self) -> int:
+        """Open sockets, WebSockets and those included that have been told to go."""
+        return len(self.state.connections)
+
+    # ------------------------------------------------------------ called by the connections
+
+    def refusal(self) -> TqError | None:
+        """None when the connection that has just come may stay."""
+        return self._admission.refuse_connection(self.connections_held - 1)
+
+    @property
+    def is_flooded(self) -> bool:
+        """So many are being told that there is no room that one more goes without a word."""
+        return self.connections_held > self.limits.connections_max + self.limits.refusals_max
+
+    def left(self) -> None:
+        if not self.state.connections:
+            self._emptied.set()
+
+    # ------------------------------------------------------------ once a second
+
+    def _sweep(self) -> None:
+        now_ms = self.now_ms()
+        # A sweep that comes so late finds peers silent because we did not listen; it judges nobody.
+        stood_still = now_ms - self._swept_ms > 2 * self._sweep_ms
+        self._swept_ms = now_ms
+        self._stamp()
+        self._sweeper = self._loop.call_later(self._sweep_ms / 1000, self._sweep)
+        if not stood_still:
+            self._sweep_some(cast("list[HttpConnection | EventSocket]", list(self.state.connections)))
+
+    def _sweep_some(self, rest: list[HttpConnection | EventSocket]) -> None:
+        """A slice now, the next one after whatever else waits for the loop."""
+        for connection in rest[-SWEEP_SLICE:]:
+            connection.sweep(self._swept_ms)
+        del rest[-SWEEP_SLICE:]
+        if rest:
+            self._loop.call_soon(self._sweep_some, rest)
+
+    def _stamp(self) -> None:
+        """The Date header of answers; WebSockets hold the list itself, so it is changed and not replaced."""
+        self.state.default_headers[:] = [
+            (b"date", formatdate(self._parts.clock.now_ms() / 1000, usegmt=True).encode())
+        ]
+
+    # ------------------------------------------------------------ closing, in this order
+
+    def stop_accepting(self) -> None:
+        """Let go of the port, and end what only waits: long polls and streams. Calling it twice is allowed."""
+        self._parts.stopping.set()
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def announce(self, push: Push) -> None:
+        """Nobody here takes pushes: streams are told by `stop_accepting`."""
+
+    async def close(self, grace_ms: int) -> None:
+        """Let what is under way be answered for so long, then cut. Calling it twice is allowed, and without `open`."""
+        self.stop_accepting()
+        connections = cast("list[HttpConnection | EventSocket]", list(self.state.connections))
+        for connection in connections:
+            connection.shutdown()
+        if not await self._is_emptied(grace_ms / 1000):
+            _log.info("connections_cut", f"{self.connections_held} HTTP peers did not hang up in time")
+            for connection in cast("list[HttpConnection | EventSocket]", list(self.state.connections)):
+                connection.transport.abort()
+            await self._is_emptied(CUT_S)
+        for task in list(self.state.tasks):
+            task.cancel()
+        await asyncio.gather(*self.state.tasks, return_exceptions=True)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+
+    async def _is_emptied(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                while self.state.connections:
+                    self._emptied.clear()
+                    await self._emptied.wait()
+        except TimeoutError:
+            return False
+        return True

@@ -1,0 +1,145 @@
+"""From an HTTP call to the service and back: who calls, every wait bounded, and how the caller stands with its limit."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeVar, cast
+
+from starlette.requests import HTTPConnection
+
+from tq.broker.access import Principal, denial
+from tq.broker.api.rest.errors import would_be_unknown
+from tq.broker.backend import Peer
+from tq.broker.service import Caller, Service, Silent
+from tq.errors import AuthenticationFailed, BrokerUnavailable, TqError
+from tq.protocol.limits import TOKEN_CHARS_MAX
+from tq.verbs import Cancel, PauseQueue, Purge, Reply, Request, ResumeQueue, Retry, Submit
+
+CALL_S_MAX = 30.0
+"""Longest wait for the service's answer. Only a disk that hangs or a cluster without a majority takes so long."""
+CALLER = "tq.caller"
+"""Where the caller of a request is found in its scope once it is known: the rate limit's headers are made from it."""
+SILENT = Silent()
+
+_WRITES: frozenset[type[Request]] = frozenset({Submit, Cancel, Retry, PauseQueue, ResumeQueue, Purge})
+
+R = TypeVar("R", bound=Reply)
+
+
+class Gate:
+    """What handlers call. Raises TqError; handlers let it pass."""
+
+    def __init__(self, service: Service, *, call_s_max: float) -> None:
+        self._service = service
+        self._call_s_max = call_s_max
+        self._loop = asyncio.get_running_loop()
+
+    async def ask(self, request: HTTPConnection, verb: Request, kind: type[R]) -> R:
+        """Find out who calls and send one verb for them; `kind` is the reply class that belongs to it."""
+        return await self.send(await self.caller(request), verb, kind)
+
+    async def send(self, caller: Caller, verb: Request, kind: type[R]) -> R:
+        """The reply. Raises OutcomeUnknown for a write, BrokerUnavailable for a read, that gets none in time."""
+        waiter: asyncio.Future[Reply | TqError] = self._loop.create_future()
+
+        def answer(reply: Reply | TqError) -> None:
+            if not waiter.done():
+                waiter.set_result(reply)
+
+        self._service.handle(caller, verb, answer)
+        timer = self._loop.call_later(self._call_s_max, lambda: answer(self._overdue(verb)))
+        try:
+            reply = await waiter
+        finally:
+            timer.cancel()
+        if isinstance(reply, TqError):
+            raise reply
+        assert isinstance(reply, kind), f"{type(verb).__name__} was answered with {type(reply).__name__}"
+        return reply
+
+    def _overdue(self, verb: Request) -> TqError:
+        if type(verb) in _WRITES:
+            return would_be_unknown(self._call_s_max)
+        return BrokerUnavailable(f"no answer within {self._call_s_max:g} s; ask again")
+
+    async def caller(
+        self, request: HTTPConnection, *, peer: Peer = SILENT, token: str | None = None
+    ) -> Caller:
+        """Whoever holds the key of `Authorization: Bearer KEY`; nobody in particular while keys are off.
+
+        token: the key, when it came another way. Raises AuthenticationFailed.
+        """
+        address = request.client.host if request.client else ""
+        if token is None:
+            token = token_of(request.headers.getlist("authorization"))
+        who = await self._principal(token, address)
+        caller = request.scope[CALLER] = Caller(peer, who, address)
+        return caller
+
+    async def permit(
+        self, request: HTTPConnection, verb: type[Request], *, token: str | None = None
+    ) -> Caller:
+        """The caller, once they may send this verb: for what is answered from elsewhere than the service.
+
+        Raises AuthenticationFailed, PermissionDenied.
+        """
+        caller = await self.caller(request, token=token)
+        if verb not in caller.principal.verbs:
+            raise denial(caller.principal, verb)
+        return caller
+
+    def knows(self, caller: Caller) -> bool:
+        """False once the key has been withdrawn: a stream that was opened with it ends."""
+        return self._service.knows(caller)
+
+    def forget(self, peer: Peer) -> None:
+        """A peer that watched tasks is done."""
+        self._service.disconnected(peer)
+
+    async def _principal(self, token: str, address: str) -> Principal:
+        verdicts: list[Principal | TqError] = []
+        waiter: asyncio.Future[None] | None = None
+
+        def verdict(found: Principal | TqError) -> None:
+            verdicts.append(found)
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
+
+        self._service.authenticate(token, verdict, address)
+        if not verdicts:
+            # A key that is not remembered: its hash takes a thread and a tenth of a second.
+            waiter = self._loop.create_future()
+            try:
+                async with asyncio.timeout(self._call_s_max):
+                    await waiter
+            except TimeoutError:
+                raise BrokerUnavailable("the key could not be checked in time; try again") from None
+        if isinstance(verdicts[0], TqError):
+            raise verdicts[0]
+        return verdicts[0]
+
+
+def token_of(authorization: list[str]) -> str:
+    """The key in the Authorization headers of a request, empty when there is none. Raises AuthenticationFailed."""
+    if not authorization:
+        return ""
+    scheme, _, token = authorization[0].partition(" ")
+    token = token.strip()
+    if len(authorization) > 1 or scheme.lower() != "bearer" or not token:
+        raise AuthenticationFailed("send one header `Authorization: Bearer KEY`")
+    if len(token) > TOKEN_CHARS_MAX:
+        raise AuthenticationFailed(f"a key has at most {TOKEN_CHARS_MAX} characters")
+    return token
+
+
+def rate_headers(service: Service, scope: object) -> list[tuple[bytes, bytes]]:
+    """X-RateLimit-Limit, -Remaining and -Reset (seconds until all of it is there again); none without a limit."""
+    caller = cast("dict[str, object]", scope).get(CALLER)
+    quota = service.quota(caller) if isinstance(caller, Caller) else None
+    if quota is None:
+        return []
+    return [
+        (b"x-ratelimit-limit", f"{quota.limit:g}".encode()),
+        (b"x-ratelimit-remaining", str(quota.remaining).encode()),
+        (b"x-ratelimit-reset", str(-(-quota.reset_ms // 1000)).encode()),
+    ]

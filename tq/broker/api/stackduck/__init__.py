@@ -1,0 +1,1 @@
+"""`stackduck.StackDuckService` on whatever backend runs; the words and numbers are in `compat/stackduck`."""

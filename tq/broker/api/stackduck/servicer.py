@@ -1,0 +1,156 @@
+"""`stackduck.StackDuckService`: seven calls, answered as its clients know them.
+
+What was asked for wrongly is INVALID_ARGUMENT, and a key that is missing or may not is a status of its own. Every
+other failure is OK with success = false, because that is what StackDuck's clients look at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+from uuid import uuid4
+
+import grpc
+
+from tq.broker.access import denial
+from tq.broker.api.grpc.calls import Calls, Context, parse
+from tq.broker.api.grpc.ids import read_id
+from tq.broker.api.stackduck.consumers import Consumers, message_of
+from tq.broker.api.stackduck.dequeues import Dequeues
+from tq.broker.api.stackduck.endings import Endings
+from tq.broker.api.stackduck.holdings import Holdings
+from tq.broker.compat.stackduck.enqueue import task_of
+from tq.broker.compat.stackduck.jobs import REFUSAL
+from tq.broker.service import Caller
+from tq.errors import AuthenticationFailed, PermissionDenied, TqError
+from tq.ids import to_text
+from tq.proto import stackduck_pb2 as pb
+from tq.protocol.validate import check_tasks
+from tq.verbs import Claim, Request, Submit
+
+Ending: TypeAlias = Callable[[Caller, bytes, str], Awaitable[bool]]
+
+KEEP_S = 300.0
+"""How often leases of open streams are kept: well within their half hour."""
+
+
+def random_id() -> bytes:
+    """A UUID version 4, as StackDuck's own."""
+    return uuid4().bytes
+
+
+class StackDuck:
+    """One more service for `GrpcDoor`. new_id: makes the ids of jobs and sessions."""
+
+    name = pb.DESCRIPTOR.services_by_name["StackDuckService"].full_name
+
+    def __init__(self, calls: Calls, *, new_id: Callable[[], bytes] = random_id) -> None:
+        self._calls = calls
+        self._new_id = new_id
+        self._holdings = Holdings()
+        self._consumers = Consumers(calls, self._holdings, new_id=new_id)
+        self._dequeues = Dequeues(calls.service, self._holdings, new_id=new_id)
+        self._endings = Endings(calls.service, self._holdings)
+        self._timer = asyncio.get_running_loop().call_later(KEEP_S, self._keep)
+
+    def handlers(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
+        unary, streaming = self._calls.unary, self._calls.streaming
+        return {
+            "EnqueueJob": unary(self.enqueue_job),
+            "DequeueJob": unary(self.dequeue_job),
+            "DequeueRetriedJob": unary(self.dequeue_retried_job),
+            "ConsumeJobs": streaming(self._consumers.consume),
+            "CompleteJob": unary(self.complete_job),
+            "FailJob": unary(self.fail_job),
+            "RetryJob": unary(self.retry_job),
+        }
+
+    def stop(self) -> None:
+        self._timer.cancel()
+        self._consumers.stop()
+        self._dequeues.stop()
+
+    def _keep(self) -> None:
+        self._consumers.keep()
+        self._dequeues.keep()
+        self._timer = asyncio.get_running_loop().call_later(KEEP_S, self._keep)
+
+    # ------------------------------------------------------------ jobs in
+
+    async def enqueue_job(self, context: Context, data: bytes) -> pb.EnqueueJobResponse:
+        asked = parse(pb.EnqueueJobRequest, data, self._calls)
+        caller = await self._caller(context, Submit)
+        job_id = self._new_id()
+        spec = task_of(
+            job_id,
+            job_type=asked.job_type,
+            payload=asked.payload,
+            priority=asked.priority,
+            delay=asked.delay,
+            max_retries=asked.max_retries,
+            scheduled_at=asked.scheduled_at,
+        )
+        try:
+            await self._calls.service.call(caller, Submit(check_tasks((spec,))))
+        except TqError as error:
+            _raise_denials(error)
+            return pb.EnqueueJobResponse(success=False, error_message=REFUSAL + error.text)
+        return pb.EnqueueJobResponse(job_id=to_text(job_id), success=True)
+
+    # ------------------------------------------------------------ jobs out
+
+    async def dequeue_job(self, context: Context, data: bytes) -> pb.DequeueJobResponse:
+        asked = parse(pb.DequeueJobRequest, data, self._calls)
+        caller = await self._caller(context, Claim)
+        try:
+            job = await self._dequeues.take(caller, asked.queue_name)
+        except TqError as error:
+            _raise_denials(error)
+            return pb.DequeueJobResponse(success=False, error_message=error.text)
+        return pb.DequeueJobResponse(job=None if job is None else message_of(job), success=True)
+
+    async def dequeue_retried_job(self, context: Context, data: bytes) -> pb.DequeueRetriedJobResponse:
+        asked = parse(pb.DequeueRetriedJobRequest, data, self._calls)
+        await self._caller(context, Claim)
+        # It asks to wake the consumers of a job that is due again; here they need no waking.
+        return pb.DequeueRetriedJobResponse(success=asked.HasField("job"))
+
+    # ------------------------------------------------------------ endings
+
+    async def complete_job(self, context: Context, data: bytes) -> pb.CompleteJobResponse:
+        asked = parse(pb.CompleteJobRequest, data, self._calls)
+        done = await self._end(self._endings.complete, context, asked.job_id, "")
+        return pb.CompleteJobResponse(success=done)
+
+    async def fail_job(self, context: Context, data: bytes) -> pb.FailJobResponse:
+        asked = parse(pb.FailJobRequest, data, self._calls)
+        done = await self._end(self._endings.fail, context, asked.job_id, asked.error_message)
+        return pb.FailJobResponse(success=done)
+
+    async def retry_job(self, context: Context, data: bytes) -> pb.RetryJobResponse:
+        asked = parse(pb.RetryJobRequest, data, self._calls)
+        done = await self._end(self._endings.retry, context, asked.job_id, asked.error_message)
+        return pb.RetryJobResponse(success=done)
+
+    async def _end(self, ending: Ending, context: Context, job_id: str, error: str) -> bool:
+        """Whether it could be done: a bad id, an unknown job and a broker in trouble are all `no`."""
+        caller = await self._caller(context, Claim)
+        try:
+            return await ending(caller, read_id(job_id, "job_id"), error)
+        except TqError as error:
+            _raise_denials(error)
+            return False
+
+    async def _caller(self, context: Context, verb: type[Request]) -> Caller:
+        """Who calls, if they may do what the call is about. Raises what becomes the status."""
+        caller = await self._calls.caller(context)
+        if verb not in caller.principal.verbs:
+            raise denial(caller.principal, verb)
+        return caller
+
+
+def _raise_denials(error: TqError) -> None:
+    """Who may not is told by the status: StackDuck has no keys, and its clients no field for it."""
+    if isinstance(error, (AuthenticationFailed, PermissionDenied)):
+        raise error

@@ -1,0 +1,1 @@
+"""The broker's numbers as Prometheus reads them."""
