@@ -1,0 +1,74 @@
+"""The production core, journal, engine parts and machine under faults: no seed may violate anything.
+
+These are few and short; `make sim SEEDS=1000` runs more.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sim.hardened import HARDENED
+from tests.sim.run import Report, run
+from tests.sim.schedule import DISK_FAULTS, NETWORK_FAULTS, from_seed
+
+SECONDS = 7.0
+"""Of faults, in each run."""
+SEEDS_TO_COVER = range(1, 9)
+
+
+def check(report: Report) -> None:
+    assert not report.violations, "\n".join(
+        [f"seed {report.schedule.seed}, {report.schedule.options}"]
+        + [str(fault) for fault in report.schedule.faults]
+        + [str(violation) for violation in report.violations]
+    )
+
+
+@pytest.mark.parametrize("seed", range(1, 11))
+def test_nothing_is_violated_whatever_happens(seed: int) -> None:
+    check(run(from_seed(seed, seconds=SECONDS), HARDENED))
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("network", NETWORK_FAULTS),
+        ("disks", DISK_FAULTS | {"slow_disk"}),
+        ("processes", {"kill", "kill_all", "pause", "pause_kill", "worker_death"}),
+        ("operators", {"compact", "transfer", "remove_node", "clock_step"}),
+    ],
+    ids=["network", "disks", "processes", "operators"],
+)
+def test_nothing_is_violated_by_one_sort_of_fault(name: str, kinds: set[str]) -> None:
+    check(run(from_seed(100 + len(name), seconds=SECONDS, kinds=kinds), HARDENED))
+
+
+def test_without_faults_one_leader_serves_to_the_end() -> None:
+    report = run(from_seed(1, seconds=SECONDS, kinds=()), HARDENED)
+
+    check(report)
+    assert report.terms == 1
+    assert report.counts["settled"] >= report.acknowledged > 50
+
+
+@pytest.mark.parametrize(
+    ("kinds", "wanted"),
+    [
+        (("compact", "isolate", "kill", "reset"), {"snapshots installed", "truncations", "late", "reads"}),
+        (("transfer", "remove_node"), {"transfers", "membership changes"}),
+    ],
+    ids=["logs", "members"],
+)
+def test_runs_come_by_what_they_are_to_prove(kinds: tuple[str, ...], wanted: set[str]) -> None:
+    missing = set(wanted)
+    for seed in SEEDS_TO_COVER:
+        schedule = from_seed(seed, seconds=SECONDS, kinds=kinds)
+        options = schedule.options._replace(
+            nodes=3, rate=15.0, compact_entries=20, latency=(0.0005, 0.03), is_late=True
+        )
+        report = run(schedule._replace(options=options), HARDENED)
+        check(report)
+        missing -= set(report.coverage) | set(report.counts)
+        if not missing:
+            return
+    assert not missing
