@@ -207,8 +207,8 @@ class OpenRest:
 
 @asynccontextmanager
 async def open_rest(parts: Behind) -> AsyncIterator[Open]:
-    made = Parts(parts.service, parts.feed, SystemClock(), ids.new_id)
-    door = RestDoor(made, parts.admission, parts.observer)
+    made = Parts(parts.service, parts.observer, parts.feed, SystemClock(), ids.new_id)
+    door = RestDoor(made, parts.admission)
     try:
         yield OpenRest(await door.open("127.0.0.1", 0, parts.tls))
     finally:
