@@ -23,7 +23,7 @@ REQUEST_WAIT_S = 5.0
 IDLE_WAIT_S = 130.0
 """Between two requests of one connection: twice the longest scrape interval that is usual."""
 CONNECTIONS_MAX = 32
-"""Scrapers come by ones and twos; more are turned away."""
+"""Scrapers come by ones and twos. One more takes the place of whoever has been silent for longest."""
 
 
 class Page(NamedTuple):
@@ -50,7 +50,7 @@ class MetricsDoor:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
         self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._writers: dict[asyncio.StreamWriter, None] = {}
 
     async def open(self, host: str, port: int) -> tuple[str, int]:
         """Listen; returns the address, with the system's choice for port 0. Raises OSError."""
@@ -68,20 +68,20 @@ class MetricsDoor:
         """Stop listening and hang up on everybody."""
         if self._server is not None:
             self._server.close()
-        for writer in self._writers:
+        for writer in tuple(self._writers):
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._writers) >= CONNECTIONS_MAX:
-            writer.write(_answer(HTTPStatus.SERVICE_UNAVAILABLE, _told("too many scrapers"), is_last=True))
-            writer.close()
-            return
-        self._writers.add(writer)
+            self._writers.pop(longest := next(iter(self._writers)))
+            longest.transport.abort()
+        self._writers[writer] = None
         gone = (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
         with suppress(*gone):
             while await self._exchange(reader, writer):
-                pass
-        self._writers.discard(writer)
+                # To the end of the line: it has spoken last.
+                self._writers[writer] = self._writers.pop(writer, None)
+        self._writers.pop(writer, None)
         writer.close()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:

@@ -297,10 +297,13 @@ def test_listeners_get_the_numbers_of_the_whole() -> None:
         engine.backend._tell_stats()
         listener = engine.feed.subscribe(lambda event: event.type == "stats", on_ready=Bell())
         await engine.submit(spec(), spec())
+        engine.clock.advance(100_000)
         engine.backend._tell_stats()
         heard = listener.take(10)
 
         assert [event.fields["pending_count"] for event in heard] == [2]
+        # An idle broker applies nothing; its numbers are those of the moment they are told.
+        assert heard[0].at_ms >= engine.clock.now_ms()
 
     with_engine(run)
 

@@ -76,9 +76,9 @@ class Announcer:
     def wants_stats(self) -> bool:
         return self._feed.is_followed
 
-    def stats(self, stats: Stats) -> None:
+    def stats(self, now_ms: int, stats: Stats) -> None:
         """Tell the numbers of the whole; while nobody listens they are not even worked out."""
-        self._feed.publish(self._state.clock_ms, "stats", (documents.of_stats(stats),))
+        self._feed.publish(now_ms, "stats", (documents.of_stats(stats),))
 
     def _task_updates(self, outcome: Outcome, heads: list[Head]) -> Iterator[Fields]:
         index, archived = self._state.index, outcome.archived

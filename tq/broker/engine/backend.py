@@ -356,7 +356,7 @@ class NativeBackend:
 
     def _tell_stats(self) -> None:
         if self._announcer.wants_stats:
-            self._announcer.stats(self._stats_now())
+            self._announcer.stats(self._now_ms(), self._stats_now())
 
     def _act(self, outcome: Outcome) -> None:
         if outcome.effects:
