@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tq.broker.backend import Answer, Capabilities, Peer
 from tq.errors import TaskNotFound, Unsupported
@@ -46,6 +46,9 @@ class MemoryBackend:
     @property
     def depth(self) -> int:
         return sum(state == PENDING for state in self.states.values())
+
+    def new_among(self, tasks: Sequence[TaskSpec]) -> int:
+        return sum(spec.task_id not in self.tasks for spec in tasks)
 
     @property
     def held_count(self) -> int:

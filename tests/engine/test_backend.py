@@ -53,6 +53,39 @@ def test_a_submitted_task_is_delivered_settled_and_told_to_who_watches() -> None
     with_engine(run)
 
 
+def test_tasks_count_as_waiting_from_their_submit_on_and_once() -> None:
+    async def run(engine: Engine) -> None:
+        engine.log.holds = True
+        first = engine.begin(Submit((spec(), spec())))
+        assert engine.backend.depth == 2
+        await asyncio.sleep(0)
+        assert engine.backend.depth == 2, "on its way to the disk"
+        second = engine.begin(Submit((spec(),)))
+        assert engine.backend.depth == 3
+        engine.log.let_go()
+        await asyncio.gather(first, second)
+        assert engine.backend.depth == 3
+        engine.log.fails_next = True
+        with pytest.raises(OutcomeUnknown):
+            await engine.submit(spec())
+        assert engine.backend.depth == 3
+
+    with_engine(run)
+
+
+def test_tasks_that_exist_by_id_or_unique_key_are_not_new() -> None:
+    async def run(engine: Engine) -> None:
+        waits, ends, keyed = spec(), spec(), spec(unique_key="k")
+        worker = await engine.worker()
+        await engine.submit(ends)
+        [delivery] = await worker.delivered(1)
+        await engine.call(Settle((SettleItem(ends.task_id, delivery.token, Cause.DONE),)), worker)
+        await engine.submit(keyed, waits)
+        assert engine.backend.new_among([waits, ends, keyed, spec(unique_key="k"), spec()]) == 1
+
+    with_engine(run)
+
+
 def test_what_arrives_while_an_entry_commits_shares_the_next() -> None:
     async def run(engine: Engine) -> None:
         engine.log.holds = True

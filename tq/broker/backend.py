@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
 from tq.errors import TqError
+from tq.task import TaskSpec
 from tq.verbs import Push, Reply, Request
 
 Answer: TypeAlias = Callable[[Reply | TqError], None]
@@ -38,6 +39,13 @@ class Backend(Protocol):
     @property
     def depth(self) -> int:
         """Waiting tasks (pending, scheduled, blocked, retrying), those of submits under way counted in."""
+        ...
+
+    def new_among(self, tasks: Sequence[TaskSpec]) -> int:
+        """How many of these a submit would add: not those whose id, or unique key, a task has already.
+
+        May read the disk; asked only where a submit would otherwise be refused.
+        """
         ...
 
     async def start(self) -> None: ...

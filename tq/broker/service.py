@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from tq.broker.access import PERMISSION_OF, Access, Principal, Verdict, denial
 from tq.broker.admission import Admission
@@ -120,16 +120,24 @@ class Service:
             refusal = denial(caller.principal, verb)
         elif self._is_guarded:
             refusal = self._guard(caller, request)
-        if refusal is None and verb is Submit:
-            assert isinstance(request, Submit)
-            refusal = self._admission.refuse_submit(len(request.tasks), self._backend.depth)
         if refusal is not None:
             answer(refusal)
             return
         try:
+            if verb is Submit and (refusal := self._refuse_submit(cast("Submit", request))) is not None:
+                answer(refusal)
+                return
             self._backend.handle(caller.peer, request, answer)
         except Exception as error:  # noqa: BLE001  whatever it is, it has left the backend half changed
             self._on_fatal(error)
+
+    def _refuse_submit(self, request: Submit) -> TqError | None:
+        tasks, depth = request.tasks, self._backend.depth
+        refusal = self._admission.refuse_submit(len(tasks), depth)
+        if refusal is None:
+            return None
+        # Tasks that exist add nothing, and whoever sends them again must learn that they were accepted.
+        return self._admission.refuse_submit(self._backend.new_among(tasks), depth)
 
     async def call(self, caller: Caller, request: Request) -> Reply:
         """The same for a door that awaits. Raises the TqError that `handle` would have answered.

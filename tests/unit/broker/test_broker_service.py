@@ -65,6 +65,15 @@ def test_a_submit_over_the_depth_is_refused_whole_while_other_verbs_pass() -> No
     assert ask(target, Ping()) == Done()
 
 
+def test_a_task_that_exists_is_found_again_though_the_queue_is_full() -> None:
+    target = service(MemoryBackend(), depth=3)
+    accepted = submit(3)
+    ask(target, accepted)
+
+    assert isinstance(ask(target, accepted), Submitted)
+    assert isinstance(ask(target, Submit((*accepted.tasks[:2], *submit(1).tasks))), QueueFull)
+
+
 def test_while_draining_new_work_is_put_off_and_running_work_may_end() -> None:
     backend = MemoryBackend()
     target = service(backend)

@@ -24,6 +24,7 @@ from tq.broker.storage.disk import DiskThread
 from tq.broker.storage.store import Store
 from tq.broker.tables import Table
 from tq.errors import StoreDamaged
+from tq.task import TaskSpec
 
 KEEP_SECONDS = 0.008
 """From this age on what is kept goes with the next entry."""
@@ -207,6 +208,14 @@ class Applier:
         if index - self._synced >= SYNC_ENTRIES:
             self.sync()
         return outcome
+
+    def new_among(self, tasks: Sequence[TaskSpec]) -> int:
+        """How many of these have neither an id nor a unique key that a task has; reads the store for those."""
+        heads, unique = self.machine.state.heads, self.machine.state.unique
+        fresh = [
+            spec.task_id for spec in tasks if spec.task_id not in heads and spec.unique_key not in unique
+        ]
+        return len(fresh) - len(self.written.known(fresh))
 
     def proposed(self) -> None:
         """An entry is on its way to the disk, and the loop has time: hand over what is old or large enough."""

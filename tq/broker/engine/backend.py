@@ -7,7 +7,7 @@ One owner per piece of state: the machine belongs to `applier`, connections and 
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop, Future, TimerHandle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -42,7 +42,7 @@ from tq.broker.replication.log import ReplicatedLog
 from tq.broker.storage.disk import DiskThread
 from tq.broker.storage.store import Store
 from tq.clock import Clock
-from tq.task import IN_PROGRESS, PENDING
+from tq.task import IN_PROGRESS, PENDING, TaskSpec
 from tq.verbs import (
     Backup,
     Cancel,
@@ -148,7 +148,7 @@ class NativeBackend:
             grace_ms=settings.grace_ms,
         )
         self._waiters = Waiters()
-        self._reads = reads = Reads(disk, self._applier.hand_over)
+        self._reads = reads = Reads(disk, self._applier.hand_over, clock.monotonic_ns)
         self._reader = Reader(loop, store, reads, self._applier.machine, self._waiters, self._roster)
         self._timekeeper = Timekeeper(
             loop, next_due_ms=self._next_due_ms, now_ms=self._now_ms, tick=self._tick
@@ -177,11 +177,11 @@ class NativeBackend:
         return {
             Submit: self._submit,
             Settle: attendance.settle,
-            GetTask: self._get_task,
+            GetTask: self._reader.get,
             Watch: self._reader.watch,
             Cancel: self._cancel,
             Retry: self._retry,
-            ListTasks: self._list,
+            ListTasks: self._reader.page,
             Purge: self._purge,
             PauseQueue: self._pause,
             ResumeQueue: self._resume,
@@ -207,7 +207,7 @@ class NativeBackend:
 
     @property
     def depth(self) -> int:
-        return self._state.waiting + self._proposer.tasks_under_way
+        return self._state.waiting + self._proposer.new_under_way
 
     def measures(self) -> Measures:
         """What there is to measure, for the exporter; costs a walk over the pairs of queue and task type."""
@@ -216,6 +216,9 @@ class NativeBackend:
             workers=self._roster.connected_count(),
             commits=self._proposer.commits,
         )
+
+    def new_among(self, tasks: Sequence[TaskSpec]) -> int:
+        return self._applier.new_among(tasks)
 
     async def start(self) -> None:
         """Recover: rebuild from the store, replay what the log holds beyond it, expect the workers back.
@@ -265,6 +268,7 @@ class NativeBackend:
     def disconnected(self, peer: Peer) -> None:
         self._attendance.disconnected(peer)
         self._waiters.release(peer)
+        self._reads.drop(peer)
 
     async def stop(self) -> None:
         if self._is_stopped:
@@ -283,17 +287,11 @@ class NativeBackend:
     # ------------------------------------------------------------ tasks
 
     def _submit(self, peer: Peer, request: Submit, answer: Answer) -> None:
-        tasks = request.tasks
+        tasks, count = request.tasks, len(request.tasks)
         size = 0
         for spec in tasks:
             size += len(spec[2])
-        self._proposer.add(SubmitTasks(tasks), answer, tasks=len(tasks), size=size)
-
-    def _get_task(self, peer: Peer, request: GetTask, answer: Answer) -> None:
-        self._reader.get(request, answer)
-
-    def _list(self, peer: Peer, request: ListTasks, answer: Answer) -> None:
-        self._reader.page(request, answer)
+        self._proposer.add(SubmitTasks(tasks), answer, tasks=count, size=size, new=count)
 
     def _cancel(self, peer: Peer, request: Cancel, answer: Answer) -> None:
         self._proposer.add(CancelTask(request.task_id, request.force), answer)

@@ -58,21 +58,23 @@ class Proposer:
         self._act = act
         self._on_fatal = on_fatal
         self._wait_ms = wait_ms
-        self._waiting: deque[tuple[Command, Answer, int, int]] = deque()
+        self._waiting: deque[tuple[Command, Answer, int, int, int]] = deque()
         self._in_flight: tuple[bytes, int, list[Command], list[Answer]] | None = None
         self._is_due = False
         self._idle: Future[None] | None = None
         self._is_stopped = False
-        self.tasks_under_way = 0
+        self._in_flight_new = 0
+        self.new_under_way = 0
+        """New tasks of submits that are not applied yet: they are not among those that wait, and will be."""
         self._elapsed_ns = elapsed_ns
         self._proposed_ns = 0
         self.commits = Histogram(DISK_BOUNDS_NS)
         """How long entries took from this node's proposal until they were committed."""
 
-    def add(self, command: Command, answer: Answer, *, tasks: int = 1, size: int = 0) -> None:
+    def add(self, command: Command, answer: Answer, *, tasks: int = 1, size: int = 0, new: int = 0) -> None:
         """Put a command into the next entry; answer gets the machine's reply, or an error.
 
-        tasks: how many tasks it touches, about; size: payload bytes it carries.
+        tasks: how many tasks it touches, about; size: payload bytes it carries; new: tasks it may add.
         """
         if self._is_stopped:
             answer(
@@ -81,8 +83,8 @@ class Proposer:
                 )
             )
             return
-        self._waiting.append((command, answer, tasks, size))
-        self.tasks_under_way += tasks
+        self._waiting.append((command, answer, tasks, size, new))
+        self.new_under_way += new
         if self._in_flight is None and not self._is_due:
             self._is_due = True
             if self._wait_ms:
@@ -99,12 +101,12 @@ class Proposer:
         room, bytes_left = ENTRY_TASKS_MAX, ENTRY_BYTES_MAX
         waiting = self._waiting
         while waiting and (not commands or (waiting[0][2] <= room and waiting[0][3] <= bytes_left)):
-            command, answer, tasks, size = waiting.popleft()
+            command, answer, tasks, size, new = waiting.popleft()
             commands.append(command)
             answers.append(answer)
             room -= tasks
             bytes_left -= size
-            self.tasks_under_way -= tasks
+            self._in_flight_new += new
         now_ms = self._stamp()
         data = pack_entry(now_ms, commands)
         self._in_flight = (data, now_ms, commands, answers)
@@ -120,6 +122,7 @@ class Proposer:
                 self.commits.observe(self._elapsed_ns() - self._proposed_ns)
                 _, now_ms, commands, answers = in_flight
                 outcome = self._apply(index, now_ms, commands)
+                self._count_in()
                 for answer, reply in zip(answers, outcome.replies, strict=True):
                     answer(reply)
             else:
@@ -132,6 +135,7 @@ class Proposer:
         assert self._in_flight is not None, "an entry ended that was not in flight"
         answers = self._in_flight[3]
         self._in_flight = None
+        self._count_in()
         error = future.exception() if not future.cancelled() else OutcomeUnknown()
         if error is not None:
             refusal = (
@@ -145,6 +149,11 @@ class Proposer:
             self._propose()
         elif self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
+
+    def _count_in(self) -> None:
+        """The entry in flight is applied, and its new tasks are counted where they wait; or it is lost."""
+        self.new_under_way -= self._in_flight_new
+        self._in_flight_new = 0
 
     async def drain(self) -> None:
         """Take no more commands and return once those taken are answered."""

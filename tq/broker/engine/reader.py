@@ -46,27 +46,33 @@ class Reader:
         self._roster = roster
         self._open_waits: dict[object, Callable[[], None]] = {}
 
-    def get(self, request: GetTask, answer: Answer) -> None:
+    def get(self, peer: Peer, request: GetTask, answer: Answer) -> None:
         head = self._state.heads.get(request.task_id)
         if head is not None and request.wait_ms:
-            self._wait(request, answer)
+            self._wait(peer, request, answer)
         else:
-            self._get_now(request, answer)
+            self._get_now(peer, request, answer)
 
-    def _get_now(self, request: GetTask, answer: Answer) -> None:
+    def _get_now(self, peer: Peer, request: GetTask, answer: Answer) -> None:
         task_id, with_payload = request.task_id, request.with_payload
         head = self._state.heads.get(task_id)
         if head is None:
             self._read(
-                lambda: self._views.ended(task_id, whole=True, with_payload=with_payload), task_id, answer
+                lambda: self._views.ended(task_id, whole=True, with_payload=with_payload),
+                peer,
+                task_id,
+                answer,
             )
             return
         view, seq = self._live(head), head.seq
         self._read(
-            lambda: self._views.complete(view, seq, whole=True, with_payload=with_payload), task_id, answer
+            lambda: self._views.complete(view, seq, whole=True, with_payload=with_payload),
+            peer,
+            task_id,
+            answer,
         )
 
-    def _wait(self, request: GetTask, answer: Answer) -> None:
+    def _wait(self, peer: Peer, request: GetTask, answer: Answer) -> None:
         """Answer when the task ends or the time is up, whichever is first."""
         wait = object()
 
@@ -74,7 +80,7 @@ class Reader:
             del self._open_waits[wait]
             timer.cancel()
             take_back()
-            self._get_now(request, answer)
+            self._get_now(peer, request, answer)
 
         take_back = self._waiters.call(request.task_id, lambda view: end())
         timer = self._loop.call_later(request.wait_ms / 1000, end)
@@ -85,7 +91,7 @@ class Reader:
         for end in list(self._open_waits.values()):
             end()
 
-    def _read(self, job: Callable[[], TaskView | None], task_id: bytes, answer: Answer) -> None:
+    def _read(self, job: Callable[[], TaskView | None], peer: Peer, task_id: bytes, answer: Answer) -> None:
         def read(result: TaskView | None | Exception) -> None:
             if result is None:
                 answer(
@@ -96,7 +102,7 @@ class Reader:
             else:
                 answer(_as_reply(result))
 
-        self._reads.call(job, read)
+        self._reads.call(job, read, peer)
 
     def _live(self, head: Head) -> TaskView:
         progress = None
@@ -127,7 +133,7 @@ class Reader:
             unknown = tuple(task_id for task_id, view in result if view is None)
             answer(Watching(ended, unknown))
 
-        self._reads.call(lambda: self._read_ended(gone), read)
+        self._reads.call(lambda: self._read_ended(gone), read, peer)
 
     def tell(self, outcome: Outcome) -> None:
         """Tell those who wait for tasks this entry ended. Its rows are on their way to the disk, and read behind."""
@@ -167,19 +173,25 @@ class Reader:
 
     # ------------------------------------------------------------ lists and copies
 
-    def page(self, request: ListTasks, answer: Answer) -> None:
+    def page(self, peer: Peer, request: ListTasks, answer: Answer) -> None:
         plan = plan_list(self._state, request)
 
         def read(result: tuple[list[tuple[int, bytes]], int] | Exception) -> None:
             if isinstance(result, Exception):
                 answer(_as_error(result))
                 return
-            self._show_page(request, plan.total, result[0], result[1], answer)
+            self._show_page(peer, request, plan.total, *result, answer)
 
-        self._reads.call(lambda: read_page(self._store, self._state, plan, request), read)
+        self._reads.call(lambda: read_page(self._store, self._state, plan, request), read, peer)
 
     def _show_page(
-        self, request: ListTasks, total: int, rows: list[tuple[int, bytes]], next_cursor: int, answer: Answer
+        self,
+        peer: Peer,
+        request: ListTasks,
+        total: int,
+        rows: list[tuple[int, bytes]],
+        next_cursor: int,
+        answer: Answer,
     ) -> None:
         live: dict[bytes, TaskView] = {}
         for _, task_id in rows:
@@ -203,7 +215,7 @@ class Reader:
                 return
             answer(TaskPage(tuple(result), total, request.limit, request.offset, next_cursor))
 
-        self._reads.call(complete, read)
+        self._reads.call(complete, read, peer)
 
     def backup(self, directory: str, answer: Answer) -> None:
         index = self._state.index
