@@ -175,7 +175,9 @@ def test_task_that_takes_workers_down_is_quarantined_at_the_crash_limit(scene: S
     scene.settle(1, cause=Cause.CRASH, error="killed by signal 9")
 
     assert scene.state(1) == DEAD_LETTER
-    assert scene.record(1).reason == "it took 3 workers down with it; the last time: killed by signal 9"
+    assert (
+        scene.record(1).reason == "it crashed or lost its worker 3 times; the last time: killed by signal 9"
+    )
 
 
 def test_crashes_do_not_spend_retries(scene: Scene) -> None:
@@ -195,7 +197,7 @@ def test_attempt_that_says_cancelled_ends_the_task_as_cancelled(scene: Scene) ->
 
     scene.settle(1, cause=Cause.CANCELLED)
 
-    assert (scene.state(1), scene.record(1).reason) == (CANCELLED, "no text")
+    assert (scene.state(1), scene.record(1).reason) == (CANCELLED, "cancelled by its handler")
 
 
 def test_attempts_are_kept_with_their_worker_cause_and_error(scene: Scene) -> None:
@@ -275,3 +277,24 @@ def test_lease_of_another_session_cannot_be_extended(scene: Scene) -> None:
     outcome = scene.apply(ExtendLeases(b"w2", ((task_id(1), scene.token(1), 1),)))
 
     assert codes(outcome) == [SETTLED_LEASE_LOST]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            "ran longer than its time limit of 1 s\n\nasyncio.exceptions.CancelledError\n\nTraceback ...",
+            "ran longer than its",
+        ),
+        ("Traceback (most recent call last):\n  File x\nValueError: bad", "ValueError: bad"),
+        ("  \n", "no text"),
+    ],
+    ids=["headline first", "bare traceback", "nothing"],
+)
+def test_reason_of_a_failed_task_is_the_line_that_says_what_happened(
+    scene: Scene, error: str, said: str
+) -> None:
+    scene.open()
+    scene.submit(spec(1, max_retries=0))
+    scene.settle(1, cause=Cause.TIMEOUT, error=error)
+    assert f"the last time: {said}" in scene.record(1).reason

@@ -67,12 +67,18 @@ def conclude(state: State, head: Head, hold: Hold, *, cause: int, error: str, de
         _retry_or_bury(state, head, hold, error, delay)
     elif cause in (CRASH, LEASE_LOST):
         if head.counters.crashes + head.counters.leases_lost >= CRASH_LIMIT:
-            reason = f"it took {CRASH_LIMIT} workers down with it; the last time: {first_line(error)}"
+            reason = f"it crashed or lost its worker {CRASH_LIMIT} times; the last time: {headline(error)}"
             end_task(state, head, DEAD_LETTER, reason=reason, hold=hold)
         else:
             _hand_back(state, head)
     elif cause == CANCEL:
-        end_task(state, head, CANCELLED, reason=first_line(error) or "cancelled by its handler", hold=hold)
+        end_task(
+            state,
+            head,
+            CANCELLED,
+            reason=headline(error) if error.strip() else "cancelled by its handler",
+            hold=hold,
+        )
     elif cause in (RELEASED, SNOOZED):
         if cause == SNOOZED and delay < 0:
             # At once would be a loop between broker and worker as fast as both can turn.
@@ -82,13 +88,13 @@ def conclude(state: State, head: Head, hold: Hold, *, cause: int, error: str, de
         else:
             _hand_back(state, head)
     else:
-        end_task(state, head, DEAD_LETTER, reason=f"fatal: {first_line(error)}", hold=hold)
+        end_task(state, head, DEAD_LETTER, reason=f"fatal: {headline(error)}", hold=hold)
 
 
 def _retry_or_bury(state: State, head: Head, hold: Hold, error: str, delay: int) -> None:
     failures = head.counters.errors + head.counters.timeouts
     if failures > head.terms.max_retries:
-        reason = f"failed {failures} of {failures} times; the last time: {first_line(error)}"
+        reason = f"failed {failures} of {failures} times; the last time: {headline(error)}"
         end_task(state, head, DEAD_LETTER, reason=reason, hold=hold)
         return
     if delay < 0:
@@ -114,10 +120,12 @@ def count(counters: Counters, cause: int) -> Counters:
 _FIELD_OF_CAUSE = {ERROR: 0, FATAL: 0, TIMEOUT: 1, CRASH: 2, LEASE_LOST: 3, RELEASED: 4, SNOOZED: 5}
 
 
-def first_line(text: str) -> str:
-    """The line of an error that says what it was: the last one of a traceback, shortened."""
+def headline(text: str) -> str:
+    """The line of an error that says what it was, shortened: the first one, of a bare traceback the last."""
     lines = text.strip().splitlines()
-    return lines[-1][:200] if lines else "no text"
+    if not lines:
+        return "no text"
+    return lines[-1 if lines[0].startswith("Traceback") else 0][:200]
 
 
 def extend_leases(state: State, command: ExtendLeases) -> Settled:
