@@ -176,7 +176,7 @@ class TaskView(NamedTuple):
     """Everything that may be seen of one task from outside; an array in this order on the wire.
 
     state_reason: in words, why the task is not running, or why it ended as it did.
-    retry_count: errors + timeouts so far. result, payload: None when not asked for or not there.
+    retry_count: retries used so far, that is errors and timeouts that a retry follows. result, payload: None when not asked for or not there.
     progress: the latest the handler told, (permille, text), kept while it runs only.
     """
 

@@ -93,7 +93,9 @@ class PersistenceSection:
         "Longest time a commit waits for company before it is synced. 0: as soon as the disk is free.",
     )
     completed_task_retention_days: float = setting(
-        7.0, Number(0, DAYS_MAX), "Days a completed, cancelled or expired task can still be asked for."
+        7.0,
+        Number(0, DAYS_MAX),
+        "Days a completed, cancelled or expired task can still be asked for; looked at once a minute.",
     )
     dead_letter_retention_days: float = setting(
         30.0, Number(0, DAYS_MAX), "Days a dead-lettered task is kept for somebody to retry it."

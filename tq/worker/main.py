@@ -41,7 +41,7 @@ SIGTERM or SIGINT, once: take no new work, finish what runs within the grace, ha
 Twice: hand it back now.
 
 exit codes: 0 drained or done (--check: all is well), 1 --check found a fault, 2 usage or configuration,
-70 the app cannot be loaded or started, 75 start it again (too many stuck handlers, or the broker did not take the
+70 the app fails at import or start, 75 start it again (too many stuck handlers, or the broker did not take the
 last results), 77 the broker refuses this worker
 """
 

@@ -56,7 +56,7 @@ def restore(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The backup.")],
     data_dir: Annotated[
         Path, typer.Option("--data-dir", metavar="D", help="The new data directory, empty or absent.")
-    ],
+    ] = Path("data"),
 ) -> None:
     """Make a data directory from a backup, after checking it. A broker started on it has the backup's tasks."""
     options = options_of(context)

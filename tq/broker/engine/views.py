@@ -119,7 +119,8 @@ def ended_view(task_id: bytes, record: EndedRecord, kind: Kind, past: tuple[Atte
         schedule_at_ms=extras[3],
         timeout_ms=record.timeout_ms,
         max_retries=record.max_retries,
-        retry_count=counters.errors + counters.timeouts,
+        # The last failure was not followed by a retry.
+        retry_count=min(counters.errors + counters.timeouts, record.max_retries),
         worker_id=record.worker_id,
         error=error if error or completed else record.reason,
         attempts=past[-ATTEMPTS_SHOWN_MAX:],
