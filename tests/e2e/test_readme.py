@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -19,6 +23,7 @@ from lab.processes import Process, broker_address, program
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 DEFAULT_ADDRESS = "127.0.0.1:6379"
+DEFAULT_REST = "localhost:8080"
 COMMAND_SECONDS_MAX = 60
 INSTALL_SECONDS_MAX = 300
 INSTALLED = ("tq", "pyproject.toml", "README.md", "LICENSE")
@@ -58,7 +63,20 @@ class Newcomer:
         return self._processes.enter_context(process)
 
     def start_broker(self, command: str) -> None:
-        self._environment["TQ_BROKER_ADDR"] = broker_address(self.start(command))
+        broker = self.start(command)
+        self._environment["TQ_BROKER_ADDR"] = broker_address(broker)
+        self._rest = broker.wait_for_event("ready", COMMAND_SECONDS_MAX)["addresses"]["rest"]
+
+    def curl(self, command: str) -> dict[str, object]:
+        """What `curl -s` would send, sent; the JSON that came back. curl itself need not be installed here."""
+        _, _, url, *options = shlex.split(command)
+        given = dict(zip(options[::2], options[1::2], strict=True))
+        body = given["-d"].encode() if "-d" in given else None
+        headers = dict([given["-H"].split(": ", 1)]) if "-H" in given else {}
+        request = Request(f"http://{url}".replace(DEFAULT_REST, self._rest), body, headers)
+        with urlopen(request, timeout=COMMAND_SECONDS_MAX) as response:
+            found: dict[str, object] = json.load(response)
+        return found
 
     def run(self, command: str) -> str:
         """A command that ends; what it printed. Raises when it fails."""
@@ -105,11 +123,12 @@ def test_the_page_has_the_blocks_that_are_run_here() -> None:
         "tq-worker mail:app",
         "from mail import send_email",
         "from tq import Client, Priority, Task",
+        "curl -s localhost:8080/api/v1/tasks -H 'content-type: application/json' \\",
     ]
 
 
 def test_the_first_minute_and_the_python_examples_work(newcomer: Newcomer) -> None:
-    _, _, broker, worker, admin, tasks, own_worker, sender, client = (block.text for block in BLOCKS)
+    _, _, broker, worker, admin, tasks, own_worker, sender, client, rest = (block.text for block in BLOCKS)
 
     newcomer.start_broker(broker.strip())
     newcomer.start(worker.strip())
@@ -118,6 +137,8 @@ def test_the_first_minute_and_the_python_examples_work(newcomer: Newcomer) -> No
     newcomer.start(own_worker.strip())
     sent = newcomer.python(sender)
     in_bytes = newcomer.python(client)
+    submit, wait = rest.replace("\\\n", "").splitlines()
+    by_rest = newcomer.curl(wait.replace("PUT-THE-ID-HERE", str(newcomer.curl(submit)["task_id"])))
 
     assert "hi" in submitted
     assert "echo" in listed
@@ -125,6 +146,8 @@ def test_the_first_minute_and_the_python_examples_work(newcomer: Newcomer) -> No
     assert counted.strip()
     assert sent.splitlines() == ["sent 'hi' to a@b.c", "scheduled"]
     assert in_bytes.splitlines() == ["b'hello'"]
+    assert by_rest["status"] == "completed"
+    assert json.loads(b64decode(str(by_rest["result"]))) == {"hello": "there"}
 
 
 @pytest.mark.timeout(INSTALL_SECONDS_MAX + 30)

@@ -109,7 +109,7 @@ SCENARIOS: dict[str, list[Step]] = {
         step("submit", Fields(A, max_retries=0)),
         step("work"),
         step("fail", "it broke"),
-        step("get", A, says=facts(status="dead_letter", retry_count=1, result=None)),
+        step("get", A, says=facts(status="dead_letter", retry_count=0, result=None)),
         step("retry", A),
         step("get", A, says=facts(status="pending", retry_count=0)),
         step("retry", A, says=refused("INVALID_STATUS")),
