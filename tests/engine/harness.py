@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from tests.engine.memory_log import MemoryLog
 from tq.broker.engine.backend import EngineSettings, NativeBackend
 from tq.broker.feed import Feed
+from tq.broker.replication.memory import MemoryLog
 from tq.broker.storage.disk import DiskThread
 from tq.broker.storage.memory import MemoryStore
 from tq.clock import ManualClock

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tests.engine.harness import Engine, FakePeer, spec, with_engine
-from tests.engine.memory_log import MemoryLog
+from tq.broker.replication.memory import MemoryLog
 from tq.broker.storage.memory import MemoryStore
 from tq.broker.tables import Table
 from tq.task import Cause

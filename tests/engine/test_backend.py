@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.engine.harness import Engine, spec, with_engine
-from tests.engine.memory_log import MemoryLog
+from tq.broker.replication.memory import MemoryLog
 from tq.broker.storage.memory import MemoryStore
 from tq.clock import ManualClock
 from tq.errors import OutcomeUnknown, TaskNotFound
@@ -82,6 +82,24 @@ def test_tasks_that_exist_by_id_or_unique_key_are_not_new() -> None:
         await engine.call(Settle((SettleItem(ends.task_id, delivery.token, Cause.DONE),)), worker)
         await engine.submit(keyed, waits)
         assert engine.backend.new_among([waits, ends, keyed, spec(unique_key="k"), spec()]) == 1
+
+    with_engine(run)
+
+
+def test_task_that_ended_came_back_and_ended_again_counts_as_one_that_exists() -> None:
+    async def run(engine: Engine) -> None:
+        task = spec(max_retries=0)
+        worker = await engine.worker()
+        await engine.submit(task)
+        for is_first in (True, False):
+            [delivery] = await worker.delivered(1)
+            failed = SettleItem(task.task_id, delivery.token, Cause.ERROR, error="no")
+            await engine.call(Settle((failed,)), worker)
+            if is_first:
+                # Looking at it brings its end into the store; the second one is kept back for a moment.
+                await engine.call(GetTask(task.task_id))
+                await engine.call(Retry(task.task_id))
+        assert engine.backend.new_among([task, spec(), spec()]) == 2
 
     with_engine(run)
 

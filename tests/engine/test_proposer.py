@@ -7,10 +7,10 @@ import asyncio
 import pytest
 
 from tests.engine.harness import Engine, spec, with_engine
-from tests.engine.memory_log import MemoryLog
 from tq.broker.engine.entries import pack_entry, unpack_entry
 from tq.broker.engine.proposer import ENTRY_BYTES_MAX, ENTRY_TASKS_MAX
 from tq.broker.machine.commands import CODE_OF, SubmitTasks, Tick
+from tq.broker.replication.memory import MemoryLog
 from tq.errors import BrokerUnavailable, StoreDamaged
 from tq.retry import CUSTOM, RetryPolicy
 from tq.task import TaskSpec

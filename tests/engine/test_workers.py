@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.engine.harness import Engine, FakePeer, spec, with_engine
-from tests.engine.memory_log import MemoryLog
+from tq.broker.replication.memory import MemoryLog
 from tq.broker.storage.memory import MemoryStore
 from tq.clock import ManualClock
 from tq.errors import InvalidStatus, LeaseLost

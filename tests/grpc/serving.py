@@ -16,7 +16,6 @@ import uvloop
 from google.protobuf.message import Message
 
 from tests.engine.harness import Engine
-from tests.engine.memory_log import MemoryLog
 from tq.broker.access import Access, OpenAccess
 from tq.broker.admission import Admission, Limits
 from tq.broker.api.grpc.door import GrpcDoor
@@ -25,6 +24,7 @@ from tq.broker.backend import Backend
 from tq.broker.engine.backend import EngineSettings
 from tq.broker.observe import Observer
 from tq.broker.rates import Rates
+from tq.broker.replication.memory import MemoryLog
 from tq.broker.service import Service
 from tq.broker.storage.memory import MemoryStore
 from tq.broker.tls import TlsContext

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.engine.harness import Engine, FakePeer, spec, with_engine
-from tests.engine.memory_log import MemoryLog
 from tests.metrics.scrapes import Values, exporter_of, families, value, values
 from tq.broker.measures import LABELS_MAX, TASK_BOUNDS_MS, Histogram
 from tq.broker.observe import Observer
+from tq.broker.replication.memory import MemoryLog
 from tq.broker.storage.memory import MemoryStore
 from tq.ids import new_id
 from tq.task import CANCELLED, COMPLETED, DEAD_LETTER, PENDING, Cause

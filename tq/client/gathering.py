@@ -44,7 +44,8 @@ class Gathering:
         elif (
             len(self._specs) >= GATHERED_TASKS_MAX
             or self._bytes + len(spec.payload) > GATHERED_BYTES_MAX
-            or (deadline != self._deadline and not abs(deadline - self._deadline) <= DEADLINES_APART_MAX)
+            # Two without a deadline are no distance apart: inf - inf is no number.
+            or abs(deadline - self._deadline) > DEADLINES_APART_MAX
         ):
             return False
         elif deadline < self._deadline:

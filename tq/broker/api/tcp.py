@@ -6,7 +6,8 @@ import asyncio
 import ssl
 from collections.abc import Callable
 
-from tq.broker.admission import Admission, Limits
+from tq.broker.admission import Admission
+from tq.broker.api.sweeper import Sweeper
 from tq.broker.api.tcp_connection import TcpConnection
 from tq.broker.observe import Observer
 from tq.broker.service import Service
@@ -20,12 +21,8 @@ _log = get_logger("tcp")
 
 BACKLOG = 1_024
 """Connections the kernel may hold for us while the loop is busy; a fleet that reconnects at once is that large."""
-SWEEP_MS_MAX = 1_000
-SWEEP_MS_MIN = 10
 COMPLAINTS_MAX = 20
 """Lines about bad peers from one sweep to the next; the rest is counted."""
-SWEEP_SLICE = 500
-"""Connections looked at in one go: about half a millisecond."""
 CUT_MS = 1_000
 """An aborted socket is gone at the next turn of the loop; this only bounds a defect."""
 
@@ -50,15 +47,20 @@ class TcpDoor:
         self.is_full = False
         self._bytes_in_flight = 0
         self._admission = admission
-        self._swept_ms = 0
         self._complaints = 0
         self._connections: set[TcpConnection] = set()
         self._unflushed: list[TcpConnection] = []
         self._server: asyncio.Server | None = None
-        self._sweeper: asyncio.TimerHandle | None = None
-        self._sweep_ms = _sweep_interval_ms(admission.limits)
         self._watcher: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
+        limits = admission.limits
+        self._sweeper = Sweeper(
+            self._loop,
+            self.now_ms,
+            lambda: self._connections,
+            self._each_second,
+            *(limits.handshake_ms, limits.idle_ms, limits.unread_ms, limits.linger_ms),
+        )
 
     # ------------------------------------------------------------ opening
 
@@ -77,8 +79,7 @@ class TcpDoor:
             ssl_handshake_timeout=handshake if tls else None,
             ssl_shutdown_timeout=self.limits.linger_ms / 1000 if tls else None,
         )
-        self._swept_ms = self.now_ms()
-        self._sweeper = self._loop.call_later(self._sweep_ms / 1000, self._sweep)
+        self._sweeper.start()
         address = self._server.sockets[0].getsockname()
         return str(address[0]), int(address[1])
 
@@ -145,27 +146,12 @@ class TcpDoor:
 
     # ------------------------------------------------------------ once a second
 
-    def _sweep(self) -> None:
-        now_ms = self.now_ms()
-        # A sweep that comes so late finds peers silent because we did not listen; it judges nobody.
-        stood_still = now_ms - self._swept_ms > 2 * self._sweep_ms
-        self._swept_ms = now_ms
+    def _each_second(self) -> None:
         if self._complaints > COMPLAINTS_MAX:
             text = f"{self._complaints - COMPLAINTS_MAX} more connections were complained of"
             _log.warning("complaints_dropped", text)
         self._complaints = 0
-        self._sweeper = self._loop.call_later(self._sweep_ms / 1000, self._sweep)
         self.service.sweep()
-        if not stood_still:
-            self._sweep_some(list(self._connections))
-
-    def _sweep_some(self, rest: list[TcpConnection]) -> None:
-        """A slice now, the next one after whatever else waits for the loop: nobody is held up by the idle."""
-        for connection in rest[-SWEEP_SLICE:]:
-            connection.sweep(self._swept_ms)
-        del rest[-SWEEP_SLICE:]
-        if rest:
-            self._loop.call_soon(self._sweep_some, rest)
 
     # ------------------------------------------------------------ closing, in this order
 
@@ -207,9 +193,7 @@ class TcpDoor:
         for connection in list(self._connections):
             connection.abort()
         await self._watch(self._is_empty, CUT_MS)
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            self._sweeper = None
+        self._sweeper.stop()
 
     def _is_quiet(self) -> bool:
         return not any(connection.unanswered_count for connection in self._connections)
@@ -231,9 +215,3 @@ class TcpDoor:
     def _tell_watcher(self) -> None:
         if self._watcher is not None and not self._watcher.done():
             self._watcher.set_result(None)
-
-
-def _sweep_interval_ms(limits: Limits) -> int:
-    """A quarter of the shortest time-out, so that none is late by more than that."""
-    shortest = min(limits.handshake_ms, limits.idle_ms, limits.unread_ms, limits.linger_ms)
-    return max(SWEEP_MS_MIN, min(SWEEP_MS_MAX, shortest // 4))

@@ -215,7 +215,7 @@ class Applier:
         fresh = [
             spec.task_id for spec in tasks if spec.task_id not in heads and spec.unique_key not in unique
         ]
-        return len(fresh) - len(self.written.known(fresh))
+        return len(fresh) - len(set(self.written.known(fresh)))
 
     def proposed(self) -> None:
         """An entry is on its way to the disk, and the loop has time: hand over what is old or large enough."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from random import SystemRandom
 from typing import NamedTuple
 
+from tq.broker.replication.disk import Disk
 from tq.broker.replication.journal import Journal
-from tq.broker.replication.local import Disk
 from tq.broker.replication.log import OnFatal
 from tq.broker.replication.membership import Configuration
 from tq.broker.replication.messages import Message

@@ -11,15 +11,13 @@ from __future__ import annotations
 
 from asyncio import AbstractEventLoop, Future, TimerHandle, get_running_loop
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
 
 from tq.broker.measures import LogMeasures
+from tq.broker.replication.disk import Disk, done_on
 from tq.broker.replication.journal import Journal
 from tq.broker.replication.log import OnCommit, OnFatal
 from tq.broker.replication.records import Entry, Link
 from tq.errors import BrokerUnavailable, OutcomeUnknown, StoreDamaged, Unsupported
-
-Result = TypeVar("Result")
 
 TERM = 1
 """Nobody votes here; entries carry this term, so that the journal can become a cluster's."""
@@ -27,14 +25,6 @@ WITNESS_SYNC_SECONDS = 1.0
 REPLAY_ENTRIES_MAX = 256
 REPLAY_BYTES_MAX = 4 * 1024**2
 """How much is read at once at start."""
-
-
-class Disk(Protocol):
-    """The disk thread, as far as the log needs it: see `storage.disk.DiskThread`."""
-
-    def run(self, job: Callable[[], object]) -> None: ...
-
-    def call(self, job: Callable[[], Result], done: Callable[[Result | Exception], None]) -> None: ...
 
 
 class LocalLog:
@@ -81,7 +71,7 @@ class LocalLog:
                 on_commit(entry.index, entry.data)
                 index = entry.index
         self._journal.set_relaxed(self._relaxed_ms is not None)
-        await self._done(self._journal.sync)
+        await done_on(self._disk, self._journal.sync)
         self._on_commit = on_commit
         self._refusal = ""
 
@@ -111,10 +101,10 @@ class LocalLog:
         self._timers.clear()
         if was_refusing:
             return
-        await self._done(lambda: None)
+        await done_on(self._disk, lambda: None)
         if self._relaxed_ms is not None:
             self._journal.set_relaxed(False)
-        await self._done(self._journal.sync)
+        await done_on(self._disk, self._journal.sync)
 
     def _check_fits(self, after: int) -> None:
         """The store is at entry `after`: the journal must hold what comes next, or end there."""
@@ -172,22 +162,7 @@ class LocalLog:
         self._disk.run(job)
 
     async def _read(self, start: int) -> list[Entry]:
-        return await self._done(
-            lambda: self._journal.read(start, entries_max=REPLAY_ENTRIES_MAX, bytes_max=REPLAY_BYTES_MAX)
+        return await done_on(
+            self._disk,
+            lambda: self._journal.read(start, entries_max=REPLAY_ENTRIES_MAX, bytes_max=REPLAY_BYTES_MAX),
         )
-
-    async def _done(self, job: Callable[[], Result]) -> Result:
-        """Run job on the disk thread and wait for it."""
-        assert self._loop is not None
-        future: Future[Result] = self._loop.create_future()
-
-        def done(result: Any) -> None:
-            if future.done():
-                return
-            if isinstance(result, Exception):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
-
-        self._disk.call(job, done)
-        return await future

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 from asyncio import AbstractEventLoop, Future, TimerHandle, get_running_loop, wait
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from tq.broker.measures import LogMeasures
 from tq.broker.replication.core import RaftCore
+from tq.broker.replication.disk import Disk, done_on
 from tq.broker.replication.journal import Journal
-from tq.broker.replication.local import WITNESS_SYNC_SECONDS, Disk
+from tq.broker.replication.local import WITNESS_SYNC_SECONDS
 from tq.broker.replication.log import OnCommit, OnFatal
 from tq.broker.replication.membership import Configuration
 from tq.broker.replication.messages import Message
 from tq.broker.replication.ports import Chance, Links, Monotonic, RaftTimes, Snapshots, Status
 from tq.broker.replication.records import Link
 from tq.errors import BrokerUnavailable, NotLeader, OutcomeUnknown, TqError
-
-Result = TypeVar("Result")
 
 TIMER_SECONDS_MAX = 60.0
 """A timer is set anew at least so often; a core that waits for nothing has none to set."""
@@ -190,7 +189,7 @@ class RaftLog:
             if timer is not None:
                 timer.cancel()
         core.close()
-        await self._done(self._journal.sync)
+        await done_on(self._disk, self._journal.sync)
 
     # ------------------------------------------------------------ beyond the port
 
@@ -374,19 +373,3 @@ class RaftLog:
             address = self._address_of(error.leader)
             return NotLeader(error.text, retry_after_ms=error.retry_after_ms, leader=address)
         return error
-
-    async def _done(self, job: Callable[[], Result]) -> Result:
-        """Run job on the disk thread and wait for it."""
-        assert self._loop is not None
-        future: Future[Result] = self._loop.create_future()
-
-        def done(result: Any) -> None:
-            if future.done():
-                return
-            if isinstance(result, Exception):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
-
-        self._disk.call(job, done)
-        return await future

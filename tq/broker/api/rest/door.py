@@ -20,6 +20,7 @@ from tq.broker.api.rest.app import Parts, make_app
 from tq.broker.api.rest.errors import ErrorAnswers
 from tq.broker.api.rest.event_socket import EventSocket
 from tq.broker.api.rest.http_connection import HttpConnection
+from tq.broker.api.sweeper import Sweeper
 from tq.broker.tls import TlsContext
 from tq.errors import TqError
 from tq.logs import get_logger
@@ -28,10 +29,6 @@ from tq.verbs import Push
 _log = get_logger("rest")
 
 BACKLOG = 1_024
-SWEEP_MS_MAX = 1_000
-SWEEP_MS_MIN = 10
-SWEEP_SLICE = 500
-"""Connections looked at in one go: about half a millisecond."""
 MESSAGE_BYTES_MAX = 64 * 1024
 """Of one message of a WebSocket client: a filter."""
 PING_S = 20.0
@@ -69,13 +66,15 @@ class RestDoor:
         self._parts = parts
         self._admission = admission
         self._server: asyncio.Server | None = None
-        self._sweeper: asyncio.TimerHandle | None = None
-        self._sweep_ms = max(
-            SWEEP_MS_MIN, min(SWEEP_MS_MAX, self.limits.handshake_ms // 4, self.limits.linger_ms // 4)
-        )
-        self._swept_ms = 0
         self._emptied = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._sweeper = Sweeper(
+            self._loop,
+            self.now_ms,
+            lambda: cast("set[HttpConnection | EventSocket]", self.state.connections),
+            self._stamp,
+            *(self.limits.handshake_ms, self.limits.linger_ms),
+        )
 
     # ------------------------------------------------------------ opening
 
@@ -91,8 +90,7 @@ class RestDoor:
             ssl_handshake_timeout=self.limits.handshake_ms / 1000 if tls else None,
             ssl_shutdown_timeout=self.limits.linger_ms / 1000 if tls else None,
         )
-        self._swept_ms = self.now_ms()
-        self._sweeper = self._loop.call_later(self._sweep_ms / 1000, self._sweep)
+        self._sweeper.start()
         address = self._server.sockets[0].getsockname()
         return str(address[0]), int(address[1])
 
@@ -117,24 +115,6 @@ class RestDoor:
             self._emptied.set()
 
     # ------------------------------------------------------------ once a second
-
-    def _sweep(self) -> None:
-        now_ms = self.now_ms()
-        # A sweep that comes so late finds peers silent because we did not listen; it judges nobody.
-        stood_still = now_ms - self._swept_ms > 2 * self._sweep_ms
-        self._swept_ms = now_ms
-        self._stamp()
-        self._sweeper = self._loop.call_later(self._sweep_ms / 1000, self._sweep)
-        if not stood_still:
-            self._sweep_some(cast("list[HttpConnection | EventSocket]", list(self.state.connections)))
-
-    def _sweep_some(self, rest: list[HttpConnection | EventSocket]) -> None:
-        """A slice now, the next one after whatever else waits for the loop."""
-        for connection in rest[-SWEEP_SLICE:]:
-            connection.sweep(self._swept_ms)
-        del rest[-SWEEP_SLICE:]
-        if rest:
-            self._loop.call_soon(self._sweep_some, rest)
 
     def _stamp(self) -> None:
         """The Date header of answers; WebSockets hold the list itself, so it is changed and not replaced."""
@@ -168,9 +148,7 @@ class RestDoor:
         for task in list(self.state.tasks):
             task.cancel()
         await asyncio.gather(*self.state.tasks, return_exceptions=True)
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            self._sweeper = None
+        self._sweeper.stop()
 
     async def _is_emptied(self, seconds: float) -> bool:
         try:
