@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from asyncio import AbstractEventLoop
 from collections import Counter
+from collections.abc import Sequence
 
 from tq.broker.backend import Answer, Peer
 from tq.broker.engine.announcer import CAPACITY, DISCONNECTED, DRAINING, GONE, LOST, REGISTERED, Announcer
 from tq.broker.engine.deliveries import Deliveries
 from tq.broker.engine.proposer import Proposer, ignore
 from tq.broker.engine.roster import Roster
+from tq.broker.engine.waiters import Waiters
 from tq.broker.machine.commands import (
     ChangeCapacity,
     ClaimTasks,
@@ -23,8 +25,9 @@ from tq.broker.machine.commands import (
     OpenSession,
     SettleTasks,
 )
+from tq.broker.machine.state import State
 from tq.errors import LeaseLost, TqError
-from tq.task import Cause
+from tq.task import BLOCKED, PENDING, Cause
 from tq.verbs import (
     Claim,
     Deregister,
@@ -36,6 +39,7 @@ from tq.verbs import (
     Reply,
     SetCapacity,
     Settle,
+    SettleItem,
 )
 
 
@@ -47,6 +51,8 @@ class Attendance:
         roster: Roster,
         deliveries: Deliveries,
         announcer: Announcer,
+        waiters: Waiters,
+        state: State,
         *,
         grace_ms: int,
     ) -> None:
@@ -55,6 +61,8 @@ class Attendance:
         self._roster = roster
         self._deliveries = deliveries
         self._announcer = announcer
+        self._waiters = waiters
+        self._state = state
         self._grace_ms = grace_ms
         # Sessions that are being opened, at how many peers: what was decided about them before does not hold any more.
         self._registering: Counter[bytes] = Counter()
@@ -90,7 +98,16 @@ class Attendance:
         session_id = self._session_of(peer, answer)
         if session_id is not None:
             command = SettleTasks(session_id, request.items)
-            self._proposer.add(command, answer, tasks=len(request.items))
+            is_patient = not self._is_urgent(request.items)
+            self._proposer.add(command, answer, tasks=len(request.items), is_patient=is_patient)
+
+    def _is_urgent(self, items: Sequence[SettleItem]) -> bool:
+        """Whether anybody is worse off when these end a few milliseconds later: tasks that wait for a slot or for
+        another task, people who wait for a result."""
+        totals, waiters = self._state.totals, self._waiters
+        if totals[PENDING] or totals[BLOCKED]:
+            return True
+        return waiters.any() and any(waiters.is_awaited(item.task_id) for item in items)
 
     def extend(self, peer: Peer, request: Extend, answer: Answer) -> None:
         session_id = self._session_of(peer, answer)

@@ -139,15 +139,17 @@ class NativeBackend:
         self._deliveries = Deliveries(loop, self._applier.written, self._roster, withdraw=self._withdraw)
         self._chronicle = Chronicle(clock)
         self._announcer = Announcer(feed, self._state, self._roster, log_worker=self._chronicle.worker)
+        self._waiters = Waiters()
         self._attendance = Attendance(
             loop,
             self._proposer,
             self._roster,
             self._deliveries,
             self._announcer,
+            self._waiters,
+            self._state,
             grace_ms=settings.grace_ms,
         )
-        self._waiters = Waiters()
         self._reads = reads = Reads(disk, self._applier.hand_over, clock.monotonic_ns)
         self._reader = Reader(loop, store, reads, self._applier.machine, self._waiters, self._roster)
         self._timekeeper = Timekeeper(

@@ -3,11 +3,14 @@
 One entry is in flight at any time; it holds as many commands as arrived while the one before it was on its way
 to the disk. Under load entries grow by themselves and the cost of an fsync is shared; without load a command waits
 for nobody.
+
+Some commands are patient: nobody can tell whether they are done now or a few milliseconds later. Right behind an
+entry they wait for company, so that a broker that is half busy does not pay for twice the entries it needs.
 """
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, Future
+from asyncio import AbstractEventLoop, Future, TimerHandle
 from collections import deque
 from collections.abc import Callable
 
@@ -25,6 +28,11 @@ ENTRY_TASKS_MAX = 2_000
 submit makes an entry of its own."""
 ENTRY_BYTES_MAX = 16 * 1024 * 1024
 """The same in payload bytes, so that a few large submits do not become one huge write."""
+PATIENCE_SECONDS = 0.003
+"""How long after an entry patient commands wait for others to share the next one with. At a few hundred entries a
+second the next command is sooner here than that; with fewer, an entry of their own costs nothing that counts."""
+PATIENT_COMMANDS_MAX = 64
+"""So many wait no longer."""
 
 Apply = Callable[[int, int, list[Command]], Outcome]
 
@@ -61,6 +69,9 @@ class Proposer:
         self._waiting: deque[tuple[Command, Answer, int, int, int]] = deque()
         self._in_flight: tuple[bytes, int, list[Command], list[Answer]] | None = None
         self._is_due = False
+        self._is_urgent = False
+        self._timer: TimerHandle | None = None
+        self._proposed_s = 0.0
         self._idle: Future[None] | None = None
         self._is_stopped = False
         self._in_flight_new = 0
@@ -71,10 +82,20 @@ class Proposer:
         self.commits = Histogram(DISK_BOUNDS_NS)
         """How long entries took from this node's proposal until they were committed."""
 
-    def add(self, command: Command, answer: Answer, *, tasks: int = 1, size: int = 0, new: int = 0) -> None:
+    def add(
+        self,
+        command: Command,
+        answer: Answer,
+        *,
+        tasks: int = 1,
+        size: int = 0,
+        new: int = 0,
+        is_patient: bool = False,
+    ) -> None:
         """Put a command into the next entry; answer gets the machine's reply, or an error.
 
         tasks: how many tasks it touches, about; size: payload bytes it carries; new: tasks it may add.
+        is_patient: nobody is worse off if it waits for company a few milliseconds.
         """
         if self._is_stopped:
             answer(
@@ -85,15 +106,26 @@ class Proposer:
             return
         self._waiting.append((command, answer, tasks, size, new))
         self.new_under_way += new
+        self._is_urgent = self._is_urgent or not is_patient or len(self._waiting) >= PATIENT_COMMANDS_MAX
         if self._in_flight is None and not self._is_due:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        """The log is idle and something waits: it leaves at the end of this turn of the loop, or a little later."""
+        if self._is_urgent:
             self._is_due = True
             if self._wait_ms:
                 self._loop.call_later(self._wait_ms / 1000, self._propose)
             else:
                 self._loop.call_soon(self._propose)
+        elif self._timer is None:
+            self._timer = self._loop.call_at(self._proposed_s + PATIENCE_SECONDS, self._propose)
 
     def _propose(self) -> None:
         self._is_due = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._in_flight is not None or not self._waiting:
             return
         commands: list[Command] = []
@@ -107,9 +139,11 @@ class Proposer:
             room -= tasks
             bytes_left -= size
             self._in_flight_new += new
+        self._is_urgent = self._is_urgent and bool(waiting)
         now_ms = self._stamp()
         data = pack_entry(now_ms, commands)
         self._in_flight = (data, now_ms, commands, answers)
+        self._proposed_s = self._loop.time()
         self._proposed_ns = self._elapsed_ns()
         self._log.propose(data).add_done_callback(self._ended)
         self._proposed()
@@ -145,8 +179,10 @@ class Proposer:
             )
             for answer in answers:
                 answer(refusal)
-        if self._waiting:
+        if self._waiting and self._is_urgent:
             self._propose()
+        elif self._waiting:
+            self._schedule()
         elif self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 
@@ -157,9 +193,11 @@ class Proposer:
 
     async def drain(self) -> None:
         """Take no more commands and return once those taken are answered."""
-        self._is_stopped = True
+        self._is_stopped = self._is_urgent = True
         if self._in_flight is not None or self._waiting:
             self._idle = self._loop.create_future()
+            if self._in_flight is None and not self._is_due:
+                self._schedule()
             await self._idle
 
 
