@@ -19,6 +19,7 @@ from tq.broker.engine.entry_clock import EntryClock
 from tq.broker.engine.proposer import Proposer
 from tq.broker.engine.roster import Roster
 from tq.broker.engine.timekeeper import Timekeeper
+from tq.broker.engine.waiters import Waiters
 from tq.broker.machine.commands import ClaimTasks, Command, SubmitTasks, Tick
 from tq.broker.machine.effects import Outcome
 from tq.broker.machine.heads import EndedRecord
@@ -86,6 +87,8 @@ class Broker:
             self._roster,
             self._deliveries,
             Silence(),  # type: ignore[arg-type]
+            Waiters(),
+            self._applier.machine.state,
             grace_ms=GRACE_MS,
         )
         self._timekeeper: Timekeeper | None = None
