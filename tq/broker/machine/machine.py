@@ -128,24 +128,23 @@ class Machine:
 
 def _emit(state: State, changed: list[Head]) -> None:
     """Turn what was touched into writes, the last state of each head and session only."""
-    write = state.writes.append
+    write, live, index = state.writes.append, Table.LIVE, Table.INDEX
     for session_id, session in state.changed_sessions.items():
         write((Table.SESSION, session_id, session.record()))
     for head in changed:
-        end = head.state >= COMPLETED
-        filed = CLASS_OF_STATE[head.state]
-        if filed != head.filed:
+        seq, was_filed = head.seq, head.filed
+        head.filed = filed = CLASS_OF_STATE[head.state]
+        is_live = head.state < COMPLETED
+        if filed != was_filed:
             kind = head.terms.kind.number
-            if head.filed:
-                write((Table.INDEX, (head.filed, kind, head.seq), None))
-            if not end:
-                write((Table.INDEX, (filed, kind, head.seq), head.task_id))
-        if end:
-            if head.filed:
-                write((Table.LIVE, head.seq, None))
-        else:
-            write((Table.LIVE, head.seq, head.record()))
-        head.filed = filed
+            if was_filed:
+                write((index, (was_filed, kind, seq), None))
+            if is_live:
+                write((index, (filed, kind, seq), head.task_id))
+        if is_live:
+            write((live, seq, head.record()))
+        elif was_filed:
+            write((live, seq, None))
     for task_id, record in state.ended_records.items():
         write((Table.ENDED, task_id, record))
         write((Table.INDEX, (CLASS_OF_STATE[record.state], record.kind, record.seq), task_id))
