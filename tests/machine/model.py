@@ -280,13 +280,13 @@ class Model:
         before = [one for one in before if one.born < task.born]
         if task.state not in (DEAD_LETTER, CANCELLED) or any(one.state > COMPLETED for one in before):
             return "not now"
+        holder, until_ms = self.keys.get(task.unique_key, (task_id, 0))
+        if task.unique_key and holder != task_id and (self.live(holder) or until_ms > self.clock_ms):
+            return "not now"
         task.counts = [0] * 6
         task.max_retries = task.max_retries if max_retries < 0 else max_retries
         task.schedule_ms, task.expires_ms = 0, 0
-        holder, until_ms = self.keys.get(task.unique_key, (task_id, 0))
-        if holder != task_id and (self.live(holder) or until_ms > self.clock_ms):
-            task.unique_key = ""
-        elif task.unique_key and self.keys.get(task.unique_key, (b"", 0))[0] != task_id:
+        if task.unique_key and self.keys.get(task.unique_key, (b"", 0))[0] != task_id:
             self.keys[task.unique_key] = (task_id, 0)
         self.ready(task)
         task.waits_for = list(dict.fromkeys(one.spec.task_id for one in before if one.state < COMPLETED))

@@ -8,6 +8,7 @@ from tests.machine.scenes import Scene, leased, spec, task_id
 from tq.broker.machine import submit
 from tq.broker.machine.commands import CancelTask, ForgetTasks, RetryTask, SubmitTasks
 from tq.errors import BadRequest, InvalidStatus
+from tq.ids import to_text
 from tq.task import (
     BLOCKED,
     CANCELLED,
@@ -178,16 +179,34 @@ def test_task_brought_back_within_its_ttl_keeps_the_key_until_it_has_ended_and_t
     assert not scene.machine.state.unique
 
 
-def test_task_brought_back_does_without_a_key_that_another_has_taken(scene: Scene) -> None:
+def test_task_whose_key_another_has_taken_is_not_brought_back_before_that_one_has_ended(scene: Scene) -> None:
     scene.submit(spec(1, unique_key="k"))
     scene.cancel(1)
     scene.submit(spec(2, unique_key="k"))
 
-    scene.retry(1)
+    [refused] = scene.retry(1).replies
 
-    assert scene.machine.state.unique["k"].task_id == task_id(2)
+    assert isinstance(refused, InvalidStatus)
+    assert "'k'" in refused.text and to_text(task_id(2)) in refused.text and "is pending" in refused.text
+    assert scene.state(1) == CANCELLED
+    scene.cancel(2)
+    assert scene.retry(1).replies == [(task_id(1), PENDING)]
+    assert scene.machine.state.unique["k"].task_id == task_id(1)
+
+
+def test_task_whose_key_another_holds_by_its_ttl_is_not_brought_back_before_that_has_passed(
+    scene: Scene,
+) -> None:
+    scene.submit(spec(1, unique_key="k"))
     scene.cancel(1)
-    assert scene.machine.state.unique["k"].task_id == task_id(2)
+    scene.submit(spec(2, unique_key="k", unique_ttl_ms=1_000))
+    scene.cancel(2)
+
+    [refused] = scene.retry(1).replies
+
+    assert isinstance(refused, InvalidStatus) and "time-to-live" in refused.text
+    scene.wait(1_000)
+    assert scene.retry(1).replies == [(task_id(1), PENDING)]
 
 
 def test_key_of_a_forgotten_task_is_free(scene: Scene) -> None:

@@ -76,11 +76,11 @@ def _revive(state: State, task_id: bytes, record: EndedRecord, max_retries: int)
         never = why_never(state, head, extras)
         if never:
             return InvalidStatus(f"task {to_text(task_id)} cannot run: {never}; retry that one first")
+        if extras.unique_key and not _takes_key(state, task_id, extras.unique_key):
+            return _key_is_taken(state, task_id, extras.unique_key)
         hang(state, head, extras)
         # Asked for again by hand, it neither waits for its old schedule nor expires.
         extras.expires_at_ms, extras.schedule_at_ms = 0, 0
-        if extras.unique_key and not _takes_key(state, task_id, extras.unique_key):
-            extras.unique_key = ""
         if extras.missing:
             head.state = BLOCKED
     head.order = state.next_sequence()
@@ -104,6 +104,19 @@ def _takes_key(state: State, task_id: bytes, key: str) -> bool:
     state.unique[key] = UniqueHold(task_id, 0)
     state.write(Table.UNIQUE, key, state.unique[key])
     return True
+
+
+def _key_is_taken(state: State, task_id: bytes, key: str) -> InvalidStatus:
+    """Two tasks with one key would run side by side, which is what the key is there to prevent."""
+    held = state.unique[key]
+    other = state.heads.get(held.task_id)
+    why = "has ended, and the key's time-to-live has not passed"
+    if other is not None:
+        why = f"is {STATUS_OF_STATE[other.state]}"
+    return InvalidStatus(
+        f"task {to_text(task_id)} has the unique key {key!r}, which now belongs to task {to_text(held.task_id)},"
+        f" and that one {why}; retry this one later, or submit its work without the key"
+    )
 
 
 def _unfile(state: State, task_id: bytes, record: EndedRecord) -> None:
