@@ -27,6 +27,8 @@ EXIT_PERMISSION = 77
 
 _log = get_logger("broker")
 
+_LOOK = "look at the disk and the kernel's log, run `tq-admin verify` on the data directory, start again"
+_REPORT = "this is a defect; start again and report this line: what was acknowledged is kept"
 _REMEDIES = {
     errno.EADDRINUSE: (EXIT_UNAVAILABLE, "something listens there already; stop it or choose another port"),
     errno.EADDRNOTAVAIL: (EXIT_UNAVAILABLE, "this machine has no such address; choose another host"),
@@ -63,6 +65,12 @@ def opening(what: str) -> Iterator[None]:
         raise CannotStart(f"cannot open {what}: {reason}; {remedy}", code) from error
 
 
+def _remedy(error: BaseException) -> str:
+    """For what the disk did while the broker ran. A full one is nothing to look for in the kernel's log."""
+    code = error.errno if isinstance(error, OSError) else None
+    return _REMEDIES[code][1] if code in (errno.ENOSPC, errno.EDQUOT) else _LOOK
+
+
 class Fatal:
     """Ends the process at once when going on could lose or corrupt what was acknowledged.
 
@@ -79,11 +87,7 @@ class Fatal:
             "fatal",
             f"the broker stops: {error}" if str(error) else f"the broker stops: {type(error).__name__}",
             cause=type(error).__name__,
-            remedy=(
-                "look at the disk and the kernel's log, run `tq-admin verify` on the data directory, start again"
-                if is_disk
-                else "this is a defect; start again and report this line: what was acknowledged is kept"
-            ),
+            remedy=_remedy(error) if is_disk else _REPORT,
             exc_info=error,
         )
         self._exit(EXIT_DISK if is_disk else EXIT_DEFECT)

@@ -49,15 +49,16 @@ def test_a_failed_opening_says_what_why_and_what_to_do(error: Exception, code: i
 
 
 @pytest.mark.parametrize(
-    ("error", "code"),
+    ("error", "code", "remedy"),
     [
-        (OSError(errno.EIO, "Input/output error"), EXIT_DISK),
-        (StoreDamaged("bad block"), EXIT_DISK),
-        (AssertionError("a leased task is in no session"), EXIT_DEFECT),
-        (AssertionError(), EXIT_DEFECT),
+        (OSError(errno.EIO, "Input/output error"), EXIT_DISK, "tq-admin verify"),
+        (OSError(errno.ENOSPC, "No space left on device"), EXIT_DISK, "make room"),
+        (StoreDamaged("bad block"), EXIT_DISK, "tq-admin verify"),
+        (AssertionError("a leased task is in no session"), EXIT_DEFECT, "report this line"),
+        (AssertionError(), EXIT_DEFECT, "report this line"),
     ],
 )
-def test_a_fatal_error_is_one_line_and_then_the_end(error: Exception, code: int) -> None:
+def test_a_fatal_error_is_one_line_and_then_the_end(error: Exception, code: int, remedy: str) -> None:
     out, codes = StringIO(), list[int]()
     logs.configure("info", "json", out)
 
@@ -67,7 +68,7 @@ def test_a_fatal_error_is_one_line_and_then_the_end(error: Exception, code: int)
     assert codes == [code]
     assert line["event"] == "fatal"
     assert line["cause"] == type(error).__name__
-    assert line["remedy"]
+    assert remedy in line["remedy"]
 
 
 @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
