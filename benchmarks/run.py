@@ -14,12 +14,17 @@ import uvloop
 
 from benchmarks import (
     broker_cpu,
+    cluster,
+    cluster_faults,
+    dashboards,
     drain,
     grpc,
     memory,
     rest,
+    rustq,
     scheduled,
     scrape,
+    stackduck,
     start_latency,
     submit_many,
     submit_single,
@@ -45,7 +50,19 @@ MEASURES: dict[str, Measure] = {
     "grpc": grpc.measure,
     "rest_single": rest.measure_single,
     "rest_batches": rest.measure_batches,
+    "rustq": rustq.measure,
     "scrape": scrape.measure,
+    "stackduck": stackduck.measure,
+    "dashboards": dashboards.measure,
+    "cluster_single": cluster.measure_single,
+    "cluster_many": cluster.measure_many,
+    "cluster_end_to_end": cluster.measure_end_to_end,
+    "cluster_start": cluster.measure_start,
+    "cluster_memory": cluster.measure_memory,
+    "cluster_kill": cluster_faults.measure_kill,
+    "cluster_blips": cluster_faults.measure_blips,
+    "cluster_transfer": cluster_faults.measure_transfer,
+    "cluster_behind": cluster_faults.measure_behind,
 }
 
 

@@ -67,8 +67,13 @@ class Process:
 
     def kill(self) -> None:
         """SIGKILL to the program and its children; returns when it is gone. Calling it twice is allowed."""
-        self._signal_group(signal.SIGKILL)
+        self.send(signal.SIGKILL)
         self._child.wait()
+
+    def send(self, number: int) -> None:
+        """A signal to the program and its children, SIGSTOP and SIGCONT for two; returns at once."""
+        with suppress(ProcessLookupError):  # everything in the group has ended already
+            os.killpg(self._child.pid, number)
 
     def terminate(self) -> None:
         """SIGTERM to the program alone, as a service manager or a container would; returns at once."""
@@ -127,10 +132,6 @@ class Process:
     ) -> None:
         self.stop()
 
-    def _signal_group(self, number: int) -> None:
-        with suppress(ProcessLookupError):  # everything in the group has ended already
-            os.killpg(self._child.pid, number)
-
 
 def start_broker(directory: Path, *arguments: str, port: int = 0, log_path: Path | None = None) -> Process:
     """A broker on 127.0.0.1 with its data in directory/data, its other doors on free ports. Not ready yet.
@@ -153,16 +154,24 @@ def broker_address(broker: Process, timeout: float = READY_SECONDS_MAX) -> str:
 
 
 def start_worker(
-    directory: Path, address: str, *arguments: str, name: str = "worker", python_path: Path | None = None
+    directory: Path,
+    address: str,
+    *arguments: str,
+    name: str = "worker",
+    python_path: Path | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> Process:
-    """A worker that dials address. python_path: where MODULE:APP is imported from."""
+    """A worker that dials address. python_path: where MODULE:APP is imported from. env: for its handlers."""
     command = [
         program("tq-worker"),
         *arguments,
         *("--broker-addr", address, "--worker-id", name, "--log-format", "json"),
     ]
-    env = {"PYTHONPATH": os.pathsep.join(filter(None, [str(python_path), os.environ.get("PYTHONPATH")]))}
-    return Process(command, log_path=directory / f"{name}.log", env=env if python_path else None)
+    added = dict(env or {})
+    if python_path is not None:
+        paths = [str(python_path), os.environ.get("PYTHONPATH")]
+        added["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    return Process(command, log_path=directory / f"{name}.log", env=added)
 
 
 def program(name: str) -> str:

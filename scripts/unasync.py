@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MADE_FROM = {
     "tq/client/sync.py": "tq/client/aio.py",
     "tq/client/sync_channel.py": "tq/client/aio_channel.py",
+    "tq/client/rustq/sync.py": "tq/client/rustq/aio.py",
 }
 """made file -> its source."""
 
@@ -33,6 +34,9 @@ RULES = [
     (r"\b__aenter__\b", "__enter__"),
     (r"\b__aexit__\b", "__exit__"),
     (r"\bAsyncClient\b", "Client"),
+    (r"\bAsyncQueue\b", "Queue"),
+    (r"\bAsyncWorker\b", "Worker"),
+    (r"\brustq\.aio_home\b", "rustq.sync_home"),
     (r"\btq\.client\.link\b", "tq.client.sync_link"),
     (r"\baio_channel\b", "sync_channel"),
     (r"\baio_waits\b", "sync_waits"),
@@ -43,7 +47,11 @@ RULES = [
 OPENING = re.compile(r'\A""".*?"""\n', re.DOTALL)
 HEADER = '''"""The blocking {what}. Made from `{source}` by `scripts/unasync.py`; change that file and run the script."""
 '''
-WHAT = {"tq/client/sync.py": "client", "tq/client/sync_channel.py": "channel"}
+WHAT = {
+    "tq/client/sync.py": "client",
+    "tq/client/sync_channel.py": "channel",
+    "tq/client/rustq/sync.py": "Queue and Worker of rustq",
+}
 
 
 def main() -> int:

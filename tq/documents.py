@@ -14,11 +14,20 @@ from tq.retry import STRATEGIES, RetryPolicy
 from tq.task import STATUS_OF_STATE, Attempt, Cause, TaskView
 from tq.verbs import (
     BackedUp,
+    Changed,
     Cluster,
+    DeadLetterGroup,
+    DeadLetters,
+    Drained,
+    Failure,
+    Failures,
     Health,
+    Latency,
     Member,
     Purged,
+    Queues,
     QueueStats,
+    Series,
     Stats,
     TaskPage,
     Workers,
@@ -57,6 +66,7 @@ def of_task(task: TaskView) -> Document:
         "counters": task.counters._asdict(),
         "payload": _base64(task.payload),
         "payload_bytes": task.payload_bytes,
+        "result_bytes": _known(task.result_bytes if task.result is None else len(task.result)),
         "dependencies": [ids.to_text(task_id) for task_id in task.dependencies],
         "unique_key": task.unique_key or None,
         "metadata": dict(task.metadata),
@@ -137,7 +147,79 @@ def of_depths(stats: Stats) -> Document:
 
 
 def of_queue(queue: QueueStats) -> Document:
-    return {**queue._asdict(), "unserved": list(queue.unserved)}
+    return {
+        **queue._asdict(),
+        "unserved": list(queue.unserved),
+        "in_per_minute": _known(queue.in_per_minute),
+        "out_per_minute": _known(queue.out_per_minute),
+    }
+
+
+def of_queues(queues: Queues) -> Document:
+    """Queues with their task types."""
+    return {
+        "queues": [
+            {**of_queue(queue.stats), "task_types": [one._asdict() for one in queue.task_types]}
+            for queue in queues.queues
+        ]
+    }
+
+
+def of_series(series: Series) -> Document:
+    """The last hour in arrays of numbers, oldest first; null = not known."""
+    return {
+        "now": moment(series.now_ms),
+        "start": moment(series.start_ms),
+        "step_seconds": 60,
+        "submitted": [_known(number) for number in series.submitted],
+        "completed": [_known(number) for number in series.completed],
+        "failed": [_known(number) for number in series.failed],
+        "depth": {tier: [_known(number) for number in getattr(series, tier)] for tier in _TIERS},
+        "latency": _latency(series.latency),
+    }
+
+
+def of_latest(series: Series) -> Document:
+    """The last minute of a series, as it goes with every stats event."""
+    minutes = len(series.submitted)
+    return {
+        "minute": {
+            "at": moment(series.start_ms + (minutes - 1) * 60_000),
+            "submitted": _known(series.submitted[-1]),
+            "completed": _known(series.completed[-1]),
+            "failed": _known(series.failed[-1]),
+            "depth": {tier: _known(getattr(series, tier)[-1]) for tier in _TIERS},
+        },
+        "latency": _latency(series.latency),
+    }
+
+
+def of_failures(failures: Failures) -> Document:
+    return {"failures": [_failure(failure) for failure in failures.failures]}
+
+
+def of_dead_letters(found: DeadLetters) -> Document:
+    """Groups of dead letters. complete: all that there are were looked at."""
+    return {
+        "groups": [_group(group) for group in found.groups],
+        "total": found.total,
+        "scanned": found.scanned,
+        "complete": found.scanned >= found.total,
+    }
+
+
+def of_changed(changed: Changed) -> Document:
+    """A step of a change of many tasks. next_cursor: text, opaque; null = that was all."""
+    return {
+        "done": changed.done,
+        "skipped": changed.skipped,
+        "next_cursor": str(changed.next_cursor) if changed.next_cursor else None,
+    }
+
+
+def of_drained(worker: str, drained: Drained) -> Document:
+    sessions = [ids.to_text(session_id) for session_id in drained.session_ids]
+    return {"worker": worker, "sessions": sessions, "status": "draining"}
 
 
 def of_workers(workers: Workers) -> Document:
@@ -168,7 +250,10 @@ def of_cluster(cluster: Cluster) -> Document:
 
 
 def of_member(member: Member) -> Document:
-    return member._asdict()
+    return {
+        **member._asdict(),
+        "snapshot_age_ms": member.snapshot_age_ms if member.snapshot_age_ms >= 0 else None,
+    }
 
 
 def of_health(health: Health) -> Document:
@@ -201,6 +286,48 @@ def cause_word(cause: int) -> str:
         return Cause(cause).name.lower()
     except ValueError:
         return str(cause)
+
+
+def _failure(failure: Failure) -> Document:
+    return {
+        "at": moment(failure.at_ms),
+        "task_id": ids.to_text(failure.task_id),
+        "task_type": failure.task_type,
+        "queue": failure.queue,
+        "status": STATUS_OF_STATE[failure.state],
+        "attempt": failure.attempt,
+        "worker_id": failure.worker_id or None,
+        "outcome": cause_word(failure.cause) if failure.cause >= 0 else "dependency",
+        "error": failure.error or None,
+    }
+
+
+def _group(group: DeadLetterGroup) -> Document:
+    return {
+        "fingerprint": group.fingerprint,
+        "task_type": group.task_type,
+        "queue": group.queue,
+        "error": group.error,
+        "count": group.tasks,
+        "first_seen": moment(group.first_ms),
+        "last_seen": moment(group.last_ms),
+        "sample_task_id": ids.to_text(group.task_id),
+    }
+
+
+def _latency(latency: Latency) -> Document:
+    return {
+        "window_seconds": seconds(latency.window_ms),
+        "queue_wait_ms": {"p50": _known(latency.wait_p50_ms), "p99": _known(latency.wait_p99_ms)},
+        "run_ms": {"p50": _known(latency.run_p50_ms), "p99": _known(latency.run_p99_ms)},
+    }
+
+
+def _known(number: int) -> int | None:
+    return None if number < 0 else number
+
+
+_TIERS = ("high", "normal", "low")
 
 
 def _tiers(stats: Stats) -> Document:

@@ -7,6 +7,7 @@ at every door) and an ``outcome`` (what became of the request):
       BadRequest            rejected     a field is wrong; the text names it
       PayloadTooLarge       rejected
       TaskNotFound          rejected
+      WorkerNotFound        rejected
       InvalidStatus         rejected     the task's state does not allow it
       LeaseLost             rejected     somebody else holds the task now
       Unsupported           rejected     this backend cannot do it
@@ -84,6 +85,13 @@ class TaskNotFound(TqError):
     """No task has this id."""
 
     code = "TASK_NOT_FOUND"
+    outcome = Outcome.REJECTED
+
+
+class WorkerNotFound(TqError):
+    """No worker has this id."""
+
+    code = "WORKER_NOT_FOUND"
     outcome = Outcome.REJECTED
 
 

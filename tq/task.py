@@ -178,6 +178,7 @@ class TaskView(NamedTuple):
     state_reason: in words, why the task is not running, or why it ended as it did.
     retry_count: retries used so far, that is errors and timeouts that a retry follows. result, payload: None when not asked for or not there.
     progress: the latest the handler told, (permille, text), kept while it runs only.
+    result_bytes: how long the result is, though it be not asked for; -1 = there is none.
     """
 
     task_id: bytes
@@ -208,6 +209,7 @@ class TaskView(NamedTuple):
     unique_key: str = ""
     metadata: dict[str, str] = {}  # noqa: RUF012  never written to
     progress: tuple[int, str] | None = None
+    result_bytes: int = -1
 
     @property
     def status(self) -> str:

@@ -12,39 +12,75 @@ from tests.access.samples import SAMPLES
 from tests.doors.serving import run
 from tq.broker.access import PERMISSION_OF, Permission
 from tq.verbs import (
+    AddNode,
     Backup,
     Cancel,
+    CancelMany,
     Claim,
     Deregister,
+    DrainWorker,
     Extend,
+    ForgetMany,
     GetCluster,
     GetHealth,
+    GetSeries,
     GetStats,
     GetTask,
+    GroupDeadLetters,
     Heartbeat,
+    ListFailures,
+    ListQueues,
     ListTasks,
     ListWorkers,
     PauseQueue,
     Ping,
     Purge,
     Register,
+    RemoveNode,
     Request,
     ResumeQueue,
     Retry,
+    RetryMany,
     SetCapacity,
     Settle,
     Submit,
+    TransferLeadership,
     Watch,
 )
 
 VERBS: frozenset[Verb] = frozenset(get_args(Request))
 
 RULES: dict[str, frozenset[Verb]] = {
-    "submit_tasks": frozenset({Submit, Retry}),
-    "read_tasks": frozenset({GetTask, Watch, ListTasks, GetStats, ListWorkers, GetCluster}),
-    "cancel_tasks": frozenset({Cancel}),
+    "submit_tasks": frozenset({Submit, Retry, RetryMany}),
+    "read_tasks": frozenset(
+        {
+            GetTask,
+            Watch,
+            ListTasks,
+            GetStats,
+            ListWorkers,
+            GetCluster,
+            GetSeries,
+            ListQueues,
+            ListFailures,
+            GroupDeadLetters,
+        }
+    ),
+    "cancel_tasks": frozenset({Cancel, CancelMany}),
     "work_tasks": frozenset({Register, Heartbeat, SetCapacity, Claim, Settle, Extend, Deregister}),
-    "admin": frozenset({Purge, PauseQueue, ResumeQueue, Backup}),
+    "admin": frozenset(
+        {
+            Purge,
+            PauseQueue,
+            ResumeQueue,
+            Backup,
+            AddNode,
+            RemoveNode,
+            TransferLeadership,
+            DrainWorker,
+            ForgetMany,
+        }
+    ),
     "": frozenset({Ping, GetHealth}),
 }
 """permission -> what it alone opens; empty = what any key may. Written down here a second time on purpose."""

@@ -169,6 +169,27 @@ def test_stats_depths_workers_health_and_cluster_are_documents_and_tables(admin:
         assert not any(line.endswith(" ") or "\x1b" in line for line in done.out.splitlines())
 
 
+def test_a_drained_worker_finishes_what_it_runs_and_goes(admin: Admin, address: str, tmp_path: Path) -> None:
+    with start_worker(
+        tmp_path, address, "--queues", "drained", "--concurrency", "1", name="leaver"
+    ) as worker:
+        worker.wait_for_event("ready")
+        running = admin.submit("--type", "sleep", "--payload", "4", "--queue", "drained")
+        wait_until(
+            lambda: admin.document("status", running)["status"] == "in_progress", 20, what=lambda: "it runs"
+        )
+        waiting = admin.submit("--type", "sleep", "--payload", "0", "--queue", "drained")
+
+        drained = admin.document("drain-worker", "leaver")
+
+        assert (drained["worker"], drained["status"], len(drained["sessions"])) == ("leaver", "draining", 1)
+        assert worker.wait() == 0
+    assert admin.document("status", running)["status"] == "completed"
+    left = admin.document("status", waiting)
+    assert (left["status"], left["counters"]["releases"]) == ("pending", 0)
+    assert admin.run("drain-worker", "leaver").exit_code == 1
+
+
 def test_yaml_is_the_same_document(admin: Admin) -> None:
     task_id = admin.submit("--type", "t", "--queue", "yaml")
     done = admin.run("--format", "yaml", "status", task_id)

@@ -137,12 +137,32 @@ def test_an_unwell_broker_makes_health_end_with_one() -> None:
     assert "the disk is slow" in done.out
 
 
-def test_a_cluster_that_cannot_be_changed_is_told_honestly() -> None:
-    cluster = verbs.Cluster((verbs.Member("n1", "h:1", "leader", 1, 1, 1, is_self=True),), "h:1")
-    with scripted_broker(lambda request: cluster) as address:
+def test_changes_of_a_cluster_are_asked_for_as_they_were_typed_and_show_what_came_of_them() -> None:
+    asked: list[verbs.Request] = []
+    joining = verbs.Member("n2", "h:2", "observer", 1, 1, 1, is_joining=True)
+    cluster = verbs.Cluster((verbs.Member("n1", "h:1", "leader", 1, 1, 1, is_self=True), joining), "n1")
+
+    def answer(request: verbs.Request) -> verbs.Reply:
+        asked.append(request)
+        return cluster
+
+    with scripted_broker(answer) as address:
         done = Admin(address).run("add-node", "n2", "h:2")
-    assert done.exit_code == 1
-    assert "this release cannot add a node" in done.errors
+        for command in (
+            ("add-node", "n3", "h:3", "--observer"),
+            ("remove-node", "n2"),
+            ("transfer-leadership",),
+            ("transfer-leadership", "n2"),
+        ):
+            assert Admin(address).run(*command).exit_code == 0
+    assert "observer, joining" in done.out
+    assert asked == [
+        verbs.AddNode("n2", "h:2"),
+        verbs.AddNode("n3", "h:3", votes=False),
+        verbs.RemoveNode("n2"),
+        verbs.TransferLeadership(),
+        verbs.TransferLeadership("n2"),
+    ]
 
 
 def test_version_and_help_need_no_broker_and_name_every_command() -> None:

@@ -9,6 +9,9 @@ import tomllib
 from tests.checks.sources import ROOT, imports_of, name_of, sources
 
 IMPORTERS: dict[str, tuple[str, ...]] = {
+    "aio_pika": ("tq/client/rustq/amqp.py",),
+    "aiormq": ("tq/client/rustq/",),
+    "asyncpg": ("tq/broker/adapters/stackduck/",),
     "bcrypt": ("tq/admin/commands/keys.py", "tq/broker/checks.py"),
     "fastapi": ("tq/broker/api/rest/",),
     "google": ("tq/proto/", "tq/broker/api/grpc/"),
@@ -31,8 +34,14 @@ IMPORTERS: dict[str, tuple[str, ...]] = {
     "pytest": ("tq/testing/__init__.py",),
     "prometheus_client": ("tq/exposition.py", "tq/broker/metrics/", "tq/worker/metrics.py"),
     "psutil": ("tq/worker/upkeep.py",),
+    "redis": ("tq/client/rustq/redis_storage.py", "tq/broker/adapters/stackduck/redis_queue.py"),
     "rich": ("tq/admin/",),
-    "rocksdict": ("tq/broker/rocksdb/", "tq/broker/replication/journal.py", "tq/broker/verify.py"),
+    "rocksdict": (
+        "tq/broker/rocksdb/",
+        "tq/broker/replication/journal.py",
+        "tq/broker/verify.py",
+        "tq/broker/digests.py",
+    ),
     "starlette": ("tq/broker/api/rest/",),
     "structlog": ("tq/logs.py",),
     "typer": ("tq/admin/",),
@@ -43,6 +52,8 @@ IMPORTERS: dict[str, tuple[str, ...]] = {
 }
 """library -> files, or directories, that may import it"""
 DISTRIBUTIONS = {
+    "aio_pika": "aio-pika",
+    "aiormq": "aio-pika",
     "google": "protobuf",
     "grpc": "grpcio",
     "grpc_health": "grpcio-health-checking",
@@ -57,7 +68,7 @@ DISTRIBUTIONS = {
 """library -> the distribution it comes in, where the two differ"""
 LOADED = {"pysyncobj": "tq/broker/replication/library.py"}
 """library -> where its audited source is loaded from, without an import statement"""
-EXTRAS = ("otel", "testing")
+EXTRAS = ("otel", "rustq", "stackduck", "testing")
 """Optional dependencies that tq itself imports, when they are there."""
 
 

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from tq import verbs
-from tq.errors import InvalidStatus, TaskNotFound, TqError, Unsupported
+from tq.errors import InvalidStatus, TaskNotFound, TqError, Unsupported, WorkerNotFound
 from tq.protocol.connection import Connection, Role
 from tq.protocol.events import CloseReceived, Failed, HelloReceived, RequestReceived
 from tq.task import CANCELLED, COMPLETED, PENDING, TaskSpec, TaskView
@@ -203,6 +203,8 @@ class FakeBroker:
             case verbs.ResumeQueue(queue):
                 self.paused.pop(queue, None)
                 return verbs.Done()
+            case verbs.DrainWorker(worker):
+                return verbs.Drained((b"s" * 16,)) if worker == "w1" else WorkerNotFound()
             case verbs.GetHealth():
                 return verbs.Health("healthy", True, self.address, 0, len(self.tasks), "strict")
             case verbs.GetStats():

@@ -205,6 +205,16 @@ def test_request_goes_to_the_leader_a_follower_names_and_stays_there(flavour: st
         follower.wait_until(lambda: not follower.peers)
 
 
+def test_wait_follows_the_leader_a_node_names(flavour: str) -> None:
+    with FakeBroker() as follower, FakeBroker() as leader, Driven(flavour, follower.address) as client:
+        task_id = client.submit_task("mail")
+        leader.tasks.update(follower.tasks)
+        follower.plan(verbs.Watch, *[NotLeader(leader=leader.address)] * 100)
+        leader.finish(ids.from_text(task_id), result=b"done")
+        assert client.wait_for_result(task_id, timeout=20) == b"done"
+        assert follower.count(verbs.Watch) == 1
+
+
 def test_nodes_that_point_at_each_other_do_not_make_the_client_spin(flavour: str) -> None:
     with FakeBroker() as one, FakeBroker() as two, Driven(flavour, one.address, timeout=0.4) as client:
         for here, there in ((one, two), (two, one)):

@@ -10,7 +10,7 @@ from tests.client.driven import FLAVOURS, Driven
 from tests.client.fake_broker import FakeBroker
 from tq import ids, verbs
 from tq.client.task import Task
-from tq.errors import BadRequest, InvalidStatus, TaskFailed, TaskNotFound
+from tq.errors import BadRequest, InvalidStatus, TaskFailed, TaskNotFound, WorkerNotFound
 from tq.task import CANCELLED, DEAD_LETTER
 from tq.version import VERSION
 
@@ -138,6 +138,13 @@ def test_queue_is_paused_with_a_reason_and_resumed(flavour: str) -> None:
         assert broker.paused == {"mail": "maintenance"}
         client.resume_queue("mail")
         assert broker.paused == {}
+
+
+def test_worker_is_drained_by_its_id(flavour: str) -> None:
+    with FakeBroker() as broker, Driven(flavour, broker.address) as client:
+        assert client.drain_worker("w1") == ("73737373-7373-7373-7373-737373737373",)
+        with pytest.raises(WorkerNotFound):
+            client.drain_worker("w2")
 
 
 def test_questions_about_the_broker_are_answered(flavour: str) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
 from tests.doors.serving import Dialler, Serving, run, serving
 from tq.broker.admission import Limits
+from tq.broker.api import tcp
 from tq.errors import TooManyConnections
 from tq.ids import new_id
 from tq.protocol.connection import Connection, Role
@@ -34,6 +36,31 @@ def test_one_connection_too_many_is_told_the_limit_and_the_others_stay() -> None
             await first.hang_up()
             await here.until(lambda: here.observer.connections_open == 1)
             assert await (await here.dial()).ask(Ping()) == Done()
+
+    run(scenario())
+
+
+def test_who_has_not_said_hello_gives_way_to_who_comes_and_a_peer_never_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tcp, "EVICTABLE_MS", 0)
+
+    async def scenario() -> None:
+        async with serving(Limits(connections_max=3)) as here:
+            first = await here.dial()
+            silent = [await here.stranger() for _ in range(2)]
+            silent[1][1].write(b"\0\0")
+            await here.until(lambda: here.observer.connections_open == 3)
+            others = [await here.dial() for _ in range(2)]
+
+            for reader, _ in silent:
+                with suppress(ConnectionResetError):
+                    assert await reader.read(-1) == b""
+            for peer in (first, *others):
+                assert await peer.ask(Ping()) == Done()
+            assert here.observer.connections_closed["made_room"] == 2
+            told, _ = await here.stranger()
+            assert await told.read(-1), "nobody is silent any more"
 
     run(scenario())
 

@@ -27,11 +27,15 @@ class FakePeer:
 
     def __init__(self) -> None:
         self.pushes: list[Push] = []
+        self.dismissals: list[TqError] = []
         self._arrived = asyncio.Event()
 
     def push(self, push: Push) -> None:
         self.pushes.append(push)
         self._arrived.set()
+
+    def dismiss(self, error: TqError) -> None:
+        self.dismissals.append(error)
 
     async def next(self) -> Push:
         """The next push, taken off."""

@@ -11,10 +11,10 @@ from tq.broker.engine.entries import pack_entry, unpack_entry
 from tq.broker.engine.proposer import ENTRY_BYTES_MAX, ENTRY_TASKS_MAX
 from tq.broker.machine.commands import CODE_OF, SubmitTasks, Tick
 from tq.broker.replication.memory import MemoryLog
-from tq.errors import BrokerUnavailable, StoreDamaged
+from tq.errors import BrokerUnavailable, OutcomeUnknown, StoreDamaged
 from tq.retry import CUSTOM, RetryPolicy
 from tq.task import TaskSpec
-from tq.verbs import Submit
+from tq.verbs import Submit, Submitted
 
 
 def test_an_entry_gathers_no_more_tasks_than_its_bound() -> None:
@@ -71,6 +71,22 @@ def test_what_was_taken_before_a_stop_is_answered_and_what_comes_after_is_refuse
     with_engine(run)
 
 
+class LateLog(MemoryLog):
+    """Entries are given up and committed in the same turn, as after a pause that was longer than their time."""
+
+    def _commit(self, data: bytes, future: asyncio.Future[int]) -> None:
+        future.set_exception(OutcomeUnknown("its time is over"))
+        self.entries.append(data)
+        self._on_commit(len(self.entries), data)
+
+
+def test_an_entry_that_is_committed_as_it_is_given_up_is_answered_once() -> None:
+    async def run(engine: Engine) -> None:
+        assert isinstance(await engine.call(Submit((spec(),))), Submitted)
+
+    with_engine(run, log=LateLog())
+
+
 def test_an_entry_that_cannot_be_applied_stops_the_process() -> None:
     async def run(engine: Engine) -> None:
         engine.log._on_commit(1, pack_entry(0, [Tick()]))
@@ -114,6 +130,7 @@ def test_command_codes_are_never_reused() -> None:
         "ForgetTasks": 10,
         "SetPause": 11,
         "Tick": 12,
+        "DrainSessions": 13,
     }
 
 

@@ -67,6 +67,22 @@ def test_a_worker_that_disconnects_keeps_its_lease_for_the_grace_and_no_longer()
     with_engine(run)
 
 
+def test_a_worker_that_registers_just_before_its_node_leads_again_keeps_its_slots() -> None:
+    async def run(engine: Engine) -> None:
+        session_id = new_id()
+        await engine.worker(session_id=session_id)
+        engine.backend.lead(False)
+        # What arrives while an entry of the last term waits for its fate is proposed in the next one.
+        worker = FakePeer()
+        registering = engine.begin(Register(session_id, "w1", ("default",), ("echo",), capacity=1), worker)
+        engine.backend.lead(True)
+        await registering
+        await engine.submit(spec())
+        assert len(await worker.delivered(1)) == 1
+
+    with_engine(run)
+
+
 def test_a_worker_that_comes_back_within_the_grace_goes_on() -> None:
     async def run(engine: Engine) -> None:
         session_id = new_id()

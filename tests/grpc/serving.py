@@ -7,7 +7,7 @@ import atexit
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar, cast
 from uuid import uuid4
 
@@ -41,14 +41,14 @@ TASK_QUEUE, STACKDUCK = "taskqueue.v1.TaskQueue", "stackduck.StackDuckService"
 M = TypeVar("M", bound=Message)
 
 
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    """Run one scenario, for at most three waits, on a loop that all scenarios of this process share.
+def run(scenario: Coroutine[Any, Any, None], seconds: float = 3 * WAIT_S) -> None:
+    """Run one scenario, for at most so long, on a loop that all scenarios of this process share.
 
     grpc's queue of events is one a process too: what an ended call still has to say would find its loop closed.
     """
 
     async def bounded() -> None:
-        async with asyncio.timeout(3 * WAIT_S):
+        async with asyncio.timeout(seconds):
             await scenario
 
     async def end_the_rest() -> None:
@@ -166,6 +166,7 @@ class Worker:
         self.aborts: list[pb.Abort] = []
         self.answers: dict[int, pb.WorkAnswer] = {}
         self.draining: list[pb.Draining] = []
+        self.drains: list[pb.Drain] = []
         self.session_id = str(uuid4())
         self._request_id = 0
 
@@ -209,6 +210,8 @@ class Worker:
                 self.answers |= {answer.request_id: answer for answer in message.answers}
                 if message.HasField("draining"):
                     self.draining.append(message.draining)
+                if message.HasField("drain"):
+                    self.drains.append(message.drain)
 
     async def read_to_end(self) -> grpc.StatusCode:
         """The status the stream ends with."""
@@ -274,8 +277,9 @@ async def serving(
     rates: Rates | None = None,
     tls: TlsContext | None = None,
     backend: Backend | None = None,
+    idle_s: float = WAIT_S,
 ) -> AsyncIterator[Serving]:
-    """A door on a free port. backend: instead of the native one.
+    """A door on a free port. backend: instead of the native one. idle_s: of StackDuck's sessions for dequeues.
 
     Fails when anything raised where nothing may: a caller must not be able to cause that.
     """
@@ -287,7 +291,7 @@ async def serving(
     service = Service(
         backend or engine.backend, access or OpenAccess(), admission, observer, defects.append, rates
     )
-    door = GrpcDoor(service, admission, observer, engine.feed, additions=(StackDuck,))
+    door = GrpcDoor(service, admission, observer, engine.feed, additions=(partial(StackDuck, idle_s=idle_s),))
     host, port = await door.open("127.0.0.1", 0, tls)
     here = Serving(door, engine, service, observer, f"{host}:{port}", Client(cast(Any, None)))
     here.client = here.connect()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from tests.access.certificates import Authority
-from tests.grpc.serving import STACKDUCK, TASK_QUEUE, Client, refused, run, serving
+from tests.grpc.serving import STACKDUCK, TASK_QUEUE, WAIT_S, Client, refused, run, serving
+from tq.broker.admission import Limits
 from tq.broker.tls import TlsContext, TlsFiles
 from tq.clock import SystemClock
 from tq.proto import taskqueue_pb2 as pb
@@ -170,5 +172,27 @@ def test_client_without_the_certificate_that_is_asked_for_is_not_let_in(tmp_path
 
             assert await Client(channel).submit()
             assert (await refused(nobody.submit())).code() == grpc.StatusCode.UNAVAILABLE
+
+    run(scenario())
+
+
+def test_connections_are_bounded_and_those_that_say_nothing_make_room_in_time() -> None:
+    async def scenario() -> None:
+        async with serving(limits=Limits(connections_max=3, handshake_ms=300)) as here:
+            await here.client.ask(pb.GetStatsRequest())
+            host, _, port = here.address.rpartition(":")
+            silent = [await asyncio.open_connection(host, int(port)) for _ in range(6)]
+            # Those that are one too many end at once, the others when their time for the handshake is over.
+            async with asyncio.timeout(WAIT_S):
+                for reader, _ in silent:
+                    with suppress(ConnectionError):
+                        await reader.read()
+            newcomer = here.connect()
+            await newcomer.channel.channel_ready()
+
+            assert (await newcomer.ask(pb.GetStatsRequest())).pending_count == 0
+            assert (await here.client.ask(pb.GetStatsRequest())).pending_count == 0
+            for _, writer in silent:
+                writer.close()
 
     run(scenario())

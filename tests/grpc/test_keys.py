@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from tests.access.keyring import key, keyring
-from tests.grpc.serving import STACKDUCK, Client, methods, refused, run, serving, trailing
+from tests.grpc.serving import STACKDUCK, TASK_QUEUE, Client, methods, refused, run, serving, trailing
 from tq.broker.access import Permission
 from tq.broker.rates import Rates
 from tq.clock import ManualClock
@@ -79,6 +79,31 @@ async def outcome_of(client: Client, service: str, method: str) -> grpc.StatusCo
     except grpc.aio.AioRpcError as error:
         return error.code()
     return grpc.StatusCode.OK
+
+
+@pytest.mark.parametrize(
+    ("service", "method", "request_"),
+    [
+        (TASK_QUEUE, "GetTaskStatus", pb.GetTaskStatusRequest(task_id="x", wait_seconds=-1)),
+        (TASK_QUEUE, "ListTasks", pb.ListTasksRequest(limit=5_000, cursor="x")),
+        (TASK_QUEUE, "SubmitTask", pb.SubmitTaskRequest()),
+        (TASK_QUEUE, "CancelTask", pb.CancelTaskRequest(task_id="x")),
+        (TASK_QUEUE, "StreamTaskUpdates", pb.StreamTaskUpdatesRequest(task_id="x")),
+        (STACKDUCK, "EnqueueJob", duck.EnqueueJobRequest(payload="{")),
+        (STACKDUCK, "ConsumeJobs", duck.ConsumeJobsRequest()),
+    ],
+    ids=lambda value: value if isinstance(value, str) and "." not in value else None,
+)
+def test_a_stranger_does_not_learn_what_is_wrong_with_a_request(
+    service: str, method: str, request_: Any
+) -> None:
+    async def scenario() -> None:
+        async with serving(access=keyring(key("k", READ))) as here:
+            error = await refused(here.client.raw(service, method, request_.SerializeToString()))
+
+            assert error.code() == grpc.StatusCode.UNAUTHENTICATED
+
+    run(scenario())
 
 
 def test_every_method_has_its_permission() -> None:

@@ -161,29 +161,6 @@ def test_queue_without_a_due_job_is_success_without_a_job() -> None:
     run(scenario())
 
 
-def test_jobs_of_more_types_than_are_kept_open_are_dequeued_one_after_the_other(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("tq.broker.api.stackduck.dequeues.COUNTERS_MAX", 2)
-
-    async def scenario() -> None:
-        async with serving() as here:
-            for number in range(4):
-                await enqueue(here, job_type=f"t{number}")
-            for number in range(4):
-                job = await dequeue(here, f"t{number}")
-                assert job is not None
-                if number < 2:
-                    assert await complete(here, job.id)
-            # t2 and t3 are out, and both places with them.
-            answer = await here.client.duck(duck.DequeueJobRequest(queue_name="t4"))
-
-            assert not answer.success
-            assert "complete some" in answer.error_message
-
-    run(scenario())
-
-
 # ---------------------------------------------------------------- endings
 
 

@@ -81,6 +81,54 @@ def test_job_of_a_consumer_that_left_is_still_its_own_within_the_grace() -> None
     run(scenario())
 
 
+def test_a_consumer_that_left_is_leased_nothing_more_and_the_live_one_hears_of_new_jobs() -> None:
+    async def scenario() -> None:
+        async with serving() as here:
+            await enqueue(here)
+            gone = here.client.consume("mail")
+            await gone.read()
+            await here.until(lambda: here.engine.backend.measures().pending == {"stackduck": 0})
+            gone.cancel()
+            await here.until(lambda: here.door.lasting_count == 0)
+            live = here.client.consume("mail")
+            await here.until(lambda: here.door.lasting_count == 1)
+            ids = [await enqueue(here) for _ in range(10)]
+            heard: dict[str, str] = {}
+            while len(heard) < len(ids):
+                message = await live.read()
+                if message.job.id in ids:
+                    heard[message.job.id] = message.notification_type
+            live.cancel()
+
+            assert set(heard.values()) == {"NewJob"}
+            for job_id in ids:
+                assert len((await here.client.status(job_id)).attempts) == 1
+
+    run(scenario())
+
+
+def test_a_job_that_was_handed_back_unseen_is_told_as_a_new_one() -> None:
+    async def scenario() -> None:
+        async with serving() as here:
+            job_id = await enqueue(here)
+            worker = await here.client.worker("mail", queues=["stackduck"])
+            taken = await worker.delivery()
+            consumer = here.client.consume("mail", "other")
+            word = "ExistingJob"
+            while word == "ExistingJob":
+                await enqueue(here, job_type="other")
+                word = (await consumer.read()).notification_type
+            await worker.send(capacity=0)
+            await worker.settle(taken, cause=pb.Settlement.RELEASED)
+            message = await consumer.read()
+            consumer.cancel()
+            worker.call.cancel()
+
+            assert (message.job.id, message.notification_type) == (job_id, "NewJob")
+
+    run(scenario())
+
+
 def test_job_of_a_consumer_that_died_comes_back() -> None:
     async def scenario() -> None:
         async with serving() as here:

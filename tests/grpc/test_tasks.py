@@ -164,6 +164,48 @@ def test_wrong_field_is_named(fields: dict[str, object], words: str) -> None:
     run(scenario())
 
 
+def test_every_wrong_field_is_named() -> None:
+    async def scenario() -> None:
+        async with serving() as here:
+            bad = pb.TaskSpec(
+                task_id="x",
+                task_type="",
+                priority=300,
+                timeout_seconds=-1,
+                dependencies=["y"],
+                retry=pb.RetryPolicy(jitter=2),
+                unique_ttl_seconds=1,
+            )
+            one = await refused(here.client.ask(pb.SubmitTaskRequest(task=bad)))
+            fine = pb.TaskSpec(task_type="t")
+            many = await refused(here.client.ask(pb.SubmitTasksRequest(tasks=[fine, bad, fine])))
+            listing = pb.ListTasksRequest(limit=2_000, offset=200_000, cursor="x", queue="q" * 256)
+            page = await refused(here.client.ask(listing))
+            look = await refused(here.client.ask(pb.GetTaskStatusRequest(task_id="x", wait_seconds=-1)))
+
+        fields = [
+            "task_id",
+            "timeout_seconds",
+            "unique_ttl_seconds",
+            "dependencies[0]",
+            "retry.jitter",
+            "task_type",
+            "priority",
+        ]
+        assert set(named(one)) == {f"task.{field}" for field in fields}
+        assert set(named(many)) == {f"tasks[1].{field}" for field in fields}
+        assert set(named(page)) == {"cursor", "limit", "offset", "queue"}
+        assert set(named(look)) == {"task_id", "wait_seconds"}
+
+    run(scenario())
+
+
+def named(error: grpc.aio.AioRpcError) -> list[str]:
+    """The fields that an error names."""
+    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+    return [text.partition(": ")[0] for text in str(error.details()).split("; ") if ": " in text]
+
+
 def test_largest_payload_goes_through() -> None:
     async def scenario() -> None:
         async with serving() as here:

@@ -223,8 +223,8 @@ def test_heartbeat_carries_progress_and_an_extension_moves_the_deadline() -> Non
     ("request_", "code", "words"),
     [
         (pb.WorkRequest(register=pb.Register(session_id="x")), "BAD_REQUEST", "register.session_id"),
-        (pb.WorkRequest(settlements=[pb.Settlement(task_id="x")]), "BAD_REQUEST", "settlements.task_id"),
-        (pb.WorkRequest(extensions=[pb.Extension(task_id="x")]), "BAD_REQUEST", "extensions.task_id"),
+        (pb.WorkRequest(settlements=[pb.Settlement(task_id="x")]), "BAD_REQUEST", "settlements[0].task_id"),
+        (pb.WorkRequest(extensions=[pb.Extension(task_id="x")]), "BAD_REQUEST", "extensions[0].task_id"),
         (pb.WorkRequest(capacity=10_001), "BAD_REQUEST", "capacity"),
         (pb.WorkRequest(capacity=1), "LEASE_LOST", "register again"),
         (pb.WorkRequest(heartbeat=pb.Heartbeat()), "LEASE_LOST", "register again"),

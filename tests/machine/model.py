@@ -63,6 +63,7 @@ class Worker:
     types: tuple[str, ...]
     capacity: int
     credit: int = 0
+    draining: bool = False
     slots: list[tuple[bytes, int]] = field(default_factory=list)
     """(task, token) of all it was handed and has not settled, whoever the task belongs to by now"""
 
@@ -204,9 +205,9 @@ class Model:
         holds: list[tuple[bytes, int]],
     ) -> tuple[list[tuple[bytes, int]], list[tuple[bytes, int]]]:
         """(what is lost to it, what must be delivered again)"""
-        slots = self.workers[session].slots if session in self.workers else []
-        kept = [one for one in slots if self.holds(session, *one)]
-        self.workers[session] = Worker(queues, types, capacity, 0, kept)
+        before = self.workers.get(session, Worker(queues, types, capacity))
+        kept = [one for one in before.slots if self.holds(session, *one)]
+        self.workers[session] = Worker(queues, types, capacity, 0, before.draining, kept)
         return [one for one in holds if one not in kept], [one for one in kept if one not in holds]
 
     def close(self, session: bytes, cause: int) -> None:
@@ -235,7 +236,7 @@ class Model:
 
     def room(self, session: bytes) -> int:
         worker = self.workers[session]
-        return max(0, worker.capacity - len(worker.slots)) + worker.credit
+        return 0 if worker.draining else max(0, worker.capacity - len(worker.slots)) + worker.credit
 
     def can_take(self, session: bytes) -> list[Task]:
         worker = self.workers[session]

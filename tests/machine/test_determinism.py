@@ -19,6 +19,7 @@ from tq.broker.machine.commands import (
     ClaimTasks,
     CloseSession,
     Command,
+    DrainSessions,
     ExtendLeases,
     ForgetTasks,
     OpenSession,
@@ -149,6 +150,7 @@ def test_numbers_of_commands_in_the_log_never_change() -> None:
         ForgetTasks: 10,
         SetPause: 11,
         Tick: 12,
+        DrainSessions: 13,
     } == CODE_OF
 
 

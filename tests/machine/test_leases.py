@@ -10,21 +10,25 @@ from tq.broker.machine.commands import (
     ChangeCapacity,
     ClaimTasks,
     CloseSession,
+    DrainSessions,
     ExtendLeases,
     SettleTasks,
     SubmitTasks,
 )
-from tq.broker.machine.effects import Revoke
+from tq.broker.machine.effects import Dismiss, Revoke
+from tq.broker.machine.machine import Machine
 from tq.broker.tables import Table
-from tq.errors import LeaseLost
+from tq.errors import LeaseLost, WorkerNotFound
+from tq.ids import to_text
 from tq.task import (
     CANCELLED,
+    COMPLETED,
     IN_PROGRESS,
     PENDING,
     Cause,
     Counters,
 )
-from tq.verbs import SETTLED_LEASE_LOST, Done, Registered, Settled, SettleItem
+from tq.verbs import SETTLED_LEASE_LOST, Done, Drained, Registered, Settled, SettleItem
 
 
 @pytest.fixture
@@ -258,3 +262,91 @@ def test_taken_slots_outlive_a_restart_of_the_broker(scene: Scene) -> None:
     assert scene.state(3) == PENDING
 
     assert leased_to(scene.settle_late(1, token)) == {"w1": [2]}
+
+
+# ---------------------------------------------------------------- draining
+
+
+def dismissed(scene: Scene, worker: str) -> list[bytes]:
+    outcome = scene.apply(DrainSessions(worker))
+    return [effect.session_id for effect in outcome.effects if isinstance(effect, Dismiss)]
+
+
+def test_drained_worker_is_told_and_handed_nothing_more_whatever_it_asks_for(scene: Scene) -> None:
+    scene.submit(*[spec(number) for number in range(1, 5)])
+    scene.open(capacity=1)
+
+    assert dismissed(scene, "w1") == [b"w1"]
+
+    assert leased(scene.settle(1)) == []
+    assert leased(scene.apply(ChangeCapacity(b"w1", 5))) == []
+    assert leased(scene.apply(ClaimTasks(b"w1", 2))) == []
+    assert scene.state(2) == PENDING
+
+
+def test_drained_worker_keeps_what_it_runs_until_it_settles(scene: Scene) -> None:
+    scene.open()
+    scene.submit(spec(1))
+
+    scene.apply(DrainSessions("w1"))
+
+    assert scene.state(1) == IN_PROGRESS
+    scene.settle(1)
+    assert scene.state(1) == COMPLETED
+
+
+def test_draining_is_for_every_session_of_the_worker_and_for_no_other(scene: Scene) -> None:
+    first, second = opening("s1"), opening("s2")
+    scene.apply(first._replace(worker_id="twice"), second._replace(worker_id="twice"))
+    scene.open("s3")
+
+    assert scene.apply(DrainSessions("twice")).replies == [Drained((b"s1", b"s2"))]
+
+    assert leased_to(scene.apply(SubmitTasks((spec(1), spec(2))))) == {"s3": [1]}
+
+
+def test_session_is_drained_by_its_own_id_too(scene: Scene) -> None:
+    session_id = bytes(range(16))
+    scene.apply(opening()._replace(session_id=session_id))
+
+    assert dismissed(scene, to_text(session_id)) == [session_id]
+
+
+def test_nobody_is_drained_under_an_id_that_no_worker_has(scene: Scene) -> None:
+    scene.open()
+
+    (reply,) = scene.apply(DrainSessions("w2")).replies
+
+    assert isinstance(reply, WorkerNotFound)
+    assert leased(scene.apply(SubmitTasks((spec(1),)))) == [1]
+
+
+def test_drained_worker_that_comes_back_is_told_again_and_one_that_starts_anew_works(scene: Scene) -> None:
+    scene.open()
+    scene.apply(DrainSessions("w1"))
+
+    back = scene.open()
+    assert Dismiss(b"w1") in back.effects
+    assert leased(scene.apply(SubmitTasks((spec(1),)))) == []
+
+    assert leased(scene.apply(opening("new")._replace(worker_id="w1"))) == [1]
+
+
+def test_waiting_task_says_that_every_worker_for_it_is_draining(scene: Scene) -> None:
+    scene.open(capacity=3)
+    scene.apply(DrainSessions("w1"), SubmitTasks((spec(1),)))
+
+    assert scene.why(1) == "every worker that serves type 'send' is draining"
+
+
+def test_draining_outlives_a_restart_and_a_row_that_knows_nothing_of_it_is_read(scene: Scene) -> None:
+    scene.open()
+    scene.apply(DrainSessions("w1"))
+    scene.node = scene.node.restart()
+    assert leased(scene.apply(SubmitTasks((spec(1),)))) == []
+
+    session = scene.machine.state.sessions[b"w1"]
+    older = Machine(scene.node.rows)
+    older.restore(Table.SESSION, b"w1", session.record()[:10])
+
+    assert not older.state.sessions[b"w1"].is_draining

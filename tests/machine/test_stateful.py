@@ -19,6 +19,7 @@ from tq.broker.machine.commands import (
     ClaimTasks,
     CloseSession,
     Command,
+    DrainSessions,
     ExtendLeases,
     ForgetTasks,
     OpenSession,
@@ -29,10 +30,11 @@ from tq.broker.machine.commands import (
     Tick,
 )
 from tq.broker.machine.effects import Lease, Outcome
-from tq.errors import InvalidStatus, LeaseLost, TaskNotFound
+from tq.errors import InvalidStatus, LeaseLost, TaskNotFound, WorkerNotFound
+from tq.ids import to_text
 from tq.retry import CUSTOM, EXPONENTIAL, FIXED, LINEAR, RetryPolicy
 from tq.task import COMPLETED, EXPIRED, PENDING, Cause, TaskSpec
-from tq.verbs import Done, Purged, Registered, Settled, SettleItem, Submitted, TaskRef
+from tq.verbs import Done, Drained, Purged, Registered, Settled, SettleItem, Submitted, TaskRef
 
 IDS = [bytes([number]) * 16 for number in range(1, 17)]
 SESSIONS = [bytes([number]) * 16 for number in range(201, 205)]
@@ -52,7 +54,7 @@ STEPS = (
     *("settle",) * 8,
     *("pass_time",) * 5,
     *("cancel", "retry", "forget", "reopen", "extend") * 2,
-    *("close", "resize", "claim", "pause", "restart", "take_over"),
+    *("close", "resize", "claim", "pause", "drain", "restart", "take_over"),
 )
 """What a step does, as often as it stands here."""
 ids = st.sampled_from(IDS)
@@ -235,6 +237,14 @@ class Comparison(RuleBasedStateMachine):
         expect = partial(self.set_on_worker, session_id, "capacity", capacity)
         self.do(ChangeCapacity(session_id, capacity), expect, ends)
 
+    def drain(self, data: st.DataObject, ends: bool) -> None:
+        session_id = data.draw(sessions)
+        self.do(
+            DrainSessions(to_text(session_id)),
+            partial(self.set_on_worker, session_id, "draining", True),
+            ends,
+        )
+
     def claim(self, data: st.DataObject, ends: bool) -> None:
         session_id, credit = data.draw(sessions), data.draw(st.integers(0, 2))
         self.do(
@@ -341,7 +351,9 @@ def _in_short(reply: Any, command: Command) -> Any:
             return "not now"
         case Done():
             return True if isinstance(command, ChangeCapacity | ClaimTasks) else None
-        case LeaseLost():
+        case Drained():
+            return True
+        case LeaseLost() | WorkerNotFound():
             return False
         case _:
             return None

@@ -14,25 +14,41 @@ from tq.task import Attempt, Counters, TaskSpec, TaskView
 from tq.verbs import (
     REPLY_OF,
     Abort,
+    AddNode,
     BackedUp,
     Backup,
     Cancel,
+    CancelMany,
+    Changed,
     Claim,
     Claimed,
     Cluster,
+    DeadLetterGroup,
+    DeadLetters,
     Deliver,
     Delivery,
     Deregister,
     Done,
+    Drain,
+    Drained,
     Draining,
+    DrainWorker,
     Existing,
     Extend,
+    Failure,
+    Failures,
+    ForgetMany,
     GetCluster,
     GetHealth,
+    GetSeries,
     GetStats,
     GetTask,
+    GroupDeadLetters,
     Health,
     Heartbeat,
+    Latency,
+    ListFailures,
+    ListQueues,
     ListTasks,
     ListWorkers,
     Member,
@@ -41,13 +57,18 @@ from tq.verbs import (
     Purge,
     Purged,
     Push,
+    Queues,
     QueueStats,
+    QueueView,
     Register,
     Registered,
+    RemoveNode,
     Reply,
     Request,
     ResumeQueue,
     Retry,
+    RetryMany,
+    Series,
     SetCapacity,
     Settle,
     Settled,
@@ -58,6 +79,8 @@ from tq.verbs import (
     TaskEnded,
     TaskPage,
     TaskRef,
+    TransferLeadership,
+    TypeStats,
     Watch,
     Watching,
     Workers,
@@ -113,12 +136,18 @@ FULL_VIEW = TaskView(
     unique_key="k",
     metadata={"a": "b"},
     progress=(500, "half"),
+    result_bytes=2,
 )
 DELIVERY = Delivery(A, 42, "echo", b"hi", 1, 300_000, "default", 150, 1_700_000_000_000, 3)
-QUEUE = QueueStats("mail", 1, 2, 3, 4, 5, 6, 7, True, "deploy", ("resize",))
+QUEUE = QueueStats("mail", 1, 2, 3, 4, 5, 6, 7, True, "deploy", ("resize",), 60, 59)
 STATS = Stats(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, (QUEUE,), "strict")
+SERIES = Series(
+    90_000, 60_000, (-1, 2), (1, 2), (0, 3), (4, 5), (6, 7), (8, 9), Latency(300_000, 4, 120, 10, -1)
+)
 WORKER = WorkerView("w1", SESSION, "host", 7, "1.0", "active", 4, ("mail",), ("echo",), (A,), 50, 1_000, 8, 9)
-MEMBER = Member("n1", "10.0.0.1:6379", "leader", 3, 100, 99, 0, True)
+MEMBER = Member(
+    "n1", "10.0.0.1:7379", "leader", 3, 100, 99, 0, True, True, "10.0.0.1:6379", 7, 101, 5_000, "1.0"
+)
 ERROR = NotLeader("ask n2", retry_after_ms=250, leader="10.0.0.2:6379")
 
 Value: TypeAlias = Request | Reply | TqError | Push | HelloReceived | Welcomed | None
@@ -163,8 +192,8 @@ CASES = [
          "0200ffa6696d61676573ccffcf0000018bcfe5680001cdea60009603cd03e8cd05dccdea600092cd03e8cd13"
          "8891c410000102030405060708090a0b0c0d0e0fcf0000e677d21fdbffa76772c3b6c39f65ce0036ee8081a6"
          "74656e616e74a161"),
-    Case(GetTask(A, 30_000, True, 2),
-         "0000001a 07 9501c410000102030405060708090a0b0c0d0e0fcd7530c302"),
+    Case(GetTask(A, 30_000, True, 2, False),
+         "0000001b 07 9601c410000102030405060708090a0b0c0d0e0fcd7530c302c2"),
     Case(Watch((A, B)),
          "00000028 19 920192c410000102030405060708090a0b0c0d0e0fc410101112131415161718191a1b1c1d1e"
          "1f"),
@@ -172,22 +201,45 @@ CASES = [
          "00000016 08 9301c410000102030405060708090a0b0c0d0e0fc3"),
     Case(Retry(A, 5),
          "00000016 1d 9301c410000102030405060708090a0b0c0d0e0f05"),
-    Case(ListTasks(7, "echo", "mail", 50, 100, 12),
-         "00000011 09 970107a46563686fa46d61696c32640c"),
+    Case(ListTasks(7, "echo", "mail", 50, 100, 12, 2, "w1", "00ff", True, False),
+         "0000001c 09 9c0107a46563686fa46d61696c32640c02a27731a430306666c3c2"),
     Case(Purge(6, 604_800_000, "mail", "echo", 500),
          "00000016 1e 960106ce240c8400a46d61696ca46563686fcd01f4"),
     Case(PauseQueue("mail", "deploy"),
          "0000000f 1f 9301a46d61696ca66465706c6f79"),
     Case(ResumeQueue("mail"),
          "00000008 20 9201a46d61696c"),
-    Case(GetStats(),
-         "00000003 0a 9101"),
+    Case(GetStats(2),
+         "00000004 0a 920102"),
     Case(ListWorkers(),
          "00000003 21 9101"),
-    Case(GetCluster(),
-         "00000003 22 9101"),
+    Case(GetCluster(True),
+         "00000004 22 9201c3"),
+    Case(AddNode("n4", "h4:7379", False),
+         "0000000f 25 9401a26e34a768343a37333739c2"),
+    Case(RemoveNode("n4"),
+         "00000006 26 9201a26e34"),
+    Case(TransferLeadership("n2"),
+         "00000006 27 9201a26e32"),
     Case(GetHealth(),
          "00000003 23 9101"),
+    Case(DrainWorker("w1"),
+         "00000006 28 9201a27731"),
+    Case(GetSeries(),
+         "00000003 29 9101"),
+    Case(ListQueues(),
+         "00000003 2a 9101"),
+    Case(ListFailures(20),
+         "00000004 2b 920114"),
+    Case(GroupDeadLetters("echo", "mail"),
+         "0000000d 2c 9301a46563686fa46d61696c"),
+    Case(CancelMany((A,), 3, "echo", "mail", 100, 12, True),
+         "00000024 2d 980191c410000102030405060708090a0b0c0d0e0f03a46563686fa46d61696c640c"
+         "c3"),
+    Case(RetryMany((), 7, "echo", "mail", 100, 12, "00ff", 5),
+         "00000017 2e 99019007a46563686fa46d61696c640ca43030666605"),
+    Case(ForgetMany((), 7, "echo", "mail", 100, 12, "00ff"),
+         "00000016 2f 98019007a46563686fa46d61696c640ca430306666"),
     Case(Backup("backups/monday"),
          "00000012 24 9201ae6261636b7570732f6d6f6e646179"),
     Case(Register(SESSION, "w1", ("mail",), ("echo", "resize"), 4, ((A, 42),), 5_000, "host", 7, "1.0"),
@@ -222,10 +274,11 @@ CASES = [
          "747320666f72206120776f726b6572cc96050600ce000493e00300a0",
          asked=GetTask(A)),
     Case(FULL_VIEW,
-         "000000a3 05 dc001d01c410000102030405060708090a0b0c0d0e0fa46563686fa764656661756c7406a963"
-         "6f6d706c65746564ccc8050900ce000493e00301a27731c4026f6ba0929701a2773007060701af626f6f6d0a"
-         "206174206c696e6520339702a2773109080900a096010000000000c402696e020609090a960164cd07d06400"
-         "9091c410101112131415161718191a1b1c1d1e1fa16b81a161a16292cd01f4a468616c66",
+         "000000a4 05 dc001e01c410000102030405060708090a0b0c0d0e0fa46563686fa764656661756c"
+         "7406a9636f6d706c65746564ccc8050900ce000493e00301a27731c4026f6ba0929701a277300706"
+         "0701af626f6f6d0a206174206c696e6520339702a2773109080900a096010000000000c402696e02"
+         "0609090a960164cd07d064009091c410101112131415161718191a1b1c1d1e1fa16b81a161a16292"
+         "cd01f4a468616c6602",
          asked=GetTask(A)),
     Case(Watching((SHORT_VIEW,), (B,)),
          "00000058 05 9301919dc410000102030405060708090a0b0c0d0e0fa46563686fa764656661756c7403b277"
@@ -233,28 +286,28 @@ CASES = [
          "1b1c1d1e1f",
          asked=Watch((A, B))),
     Case(TaskPage((SHORT_VIEW, FULL_VIEW), 2, 100, 0, 77),
-         "0000010f 05 960192dc001cc410000102030405060708090a0b0c0d0e0fa46563686fa764656661756c7403"
-         "b2776169747320666f72206120776f726b6572cc96050600ce000493e00300a0c0a09096000000000000c000"
-         "000000009600cd1388cd07d0ce0036ee80649090a080c0dc001cc410000102030405060708090a0b0c0d0e0f"
-         "a46563686fa764656661756c7406a9636f6d706c65746564ccc8050900ce000493e00301a27731c4026f6ba0"
-         "929701a2773007060701af626f6f6d0a206174206c696e6520339702a2773109080900a096010000000000c4"
-         "02696e020609090a960164cd07d064009091c410101112131415161718191a1b1c1d1e1fa16b81a161a16292"
-         "cd01f4a468616c660264004d",
+         "00000111 05 960192dc001dc410000102030405060708090a0b0c0d0e0fa46563686fa764656661"
+         "756c7403b2776169747320666f72206120776f726b6572cc96050600ce000493e00300a0c0a09096"
+         "000000000000c000000000009600cd1388cd07d0ce0036ee80649090a080c0ffdc001dc410000102"
+         "030405060708090a0b0c0d0e0fa46563686fa764656661756c7406a9636f6d706c65746564ccc805"
+         "0900ce000493e00301a27731c4026f6ba0929701a2773007060701af626f6f6d0a206174206c696e"
+         "6520339702a2773109080900a096010000000000c402696e020609090a960164cd07d064009091c4"
+         "10101112131415161718191a1b1c1d1e1fa16b81a161a16292cd01f4a468616c66020264004d",
          asked=ListTasks()),
     Case(Purged(3, False),
          "00000005 05 930103c2",
          asked=Purge(6)),
     Case(STATS,
-         "0000003b 05 dc0014010102030405060708090a0b0c0d0e0f1011919ba46d61696c01020304050607c3a664"
-         "65706c6f7991a6726573697a65a6737472696374",
+         "0000003d 05 dc0014010102030405060708090a0b0c0d0e0f1011919da46d61696c010203040506"
+         "07c3a66465706c6f7991a6726573697a653c3ba6737472696374",
          asked=GetStats()),
     Case(Workers((WORKER,)),
          "00000051 05 9201919ea27731c41073737373737373737373737373737373a4686f737407a3312e30a66163"
          "746976650491a46d61696c91a46563686f91c410000102030405060708090a0b0c0d0e0f32cd03e80809",
          asked=ListWorkers()),
-    Case(Cluster((MEMBER,), "10.0.0.1:6379"),
-         "00000030 05 93019198a26e31ad31302e302e302e313a36333739a66c656164657203646300c3ad31302e30"
-         "2e302e313a36333739",
+    Case(Cluster((MEMBER,), "n1"),
+         "0000003d 05 9301919ea26e31ad31302e302e302e313a37333739a66c656164657203646300c3c3ad31302e302e"
+         "302e313a363337390765cd1388a3312e30a26e31",
          asked=GetCluster()),
     Case(Health("degraded", True, "n1", 2, 3, "relaxed", ("n3 is away",)),
          "00000026 05 9801a86465677261646564c3a26e310203a772656c6178656491aa6e332069732061776179",
@@ -262,6 +315,28 @@ CASES = [
     Case(BackedUp("backups/monday", 99, 1_000, 3),
          "00000017 05 9501ae6261636b7570732f6d6f6e64617963cd03e803",
          asked=Backup("backups/monday")),
+    Case(Drained((SESSION,)),
+         "00000016 05 920191c41073737373737373737373737373737373",
+         asked=DrainWorker("w1")),
+    Case(SERIES,
+         "00000027 05 9a01ce00015f90cdea6092ff0292010292000392040592060792080995ce000493e0"
+         "04780aff",
+         asked=GetSeries()),
+    Case(Queues((QueueView(QUEUE, (TypeStats("echo", 5, 2),)),)),
+         "0000002d 05 920191929da46d61696c01020304050607c3a66465706c6f7991a6726573697a653c"
+         "3b9193a46563686f0502",
+         asked=ListQueues()),
+    Case(Failures((Failure(9, A, "echo", "mail", 5, 2, "w1", 1, "boom"),)),
+         "0000002d 05 9201919909c410000102030405060708090a0b0c0d0e0fa46563686fa46d61696c05"
+         "02a2773101a4626f6f6d",
+         asked=ListFailures()),
+    Case(DeadLetters((DeadLetterGroup("00ff", "echo", "mail", "boom 1", 4, 5, 9, A),), 7, 4),
+         "00000032 05 94019198a430306666a46563686fa46d61696ca6626f6f6d2031040509c410000102"
+         "030405060708090a0b0c0d0e0f0704",
+         asked=GroupDeadLetters()),
+    Case(Changed(3, 1, 12),
+         "00000006 05 940103010c",
+         asked=CancelMany((A,))),
     Case(Registered(((A, 42),), 5_000),
          "0000001b 05 93019192c410000102030405060708090a0b0c0d0e0f2acd1388",
          asked=Register(SESSION, "w1", ("mail",), ("echo",), 4)),
@@ -286,10 +361,13 @@ CASES = [
     Case(Abort(((A, 42, "cancelled"),)),
          "00000021 18 919193c410000102030405060708090a0b0c0d0e0f2aa963616e63656c6c6564"),
     Case(TaskEnded((FULL_VIEW,)),
-         "000000a4 1a 9191dc001cc410000102030405060708090a0b0c0d0e0fa46563686fa764656661756c7406a9"
-         "636f6d706c65746564ccc8050900ce000493e00301a27731c4026f6ba0929701a2773007060701af626f6f6d"
-         "0a206174206c696e6520339702a2773109080900a096010000000000c402696e020609090a960164cd07d064"
-         "009091c410101112131415161718191a1b1c1d1e1fa16b81a161a16292cd01f4a468616c66"),
+         "000000a5 1a 9191dc001dc410000102030405060708090a0b0c0d0e0fa46563686fa76465666175"
+         "6c7406a9636f6d706c65746564ccc8050900ce000493e00301a27731c4026f6ba0929701a2773007"
+         "060701af626f6f6d0a206174206c696e6520339702a2773109080900a096010000000000c402696e"
+         "020609090a960164cd07d064009091c410101112131415161718191a1b1c1d1e1fa16b81a161a162"
+         "92cd01f4a468616c6602"),
+    Case(Drain("deploy"),
+         "00000009 30 91a66465706c6f79"),
     Case(Draining(1_000, "restart"),
          "0000000d 1b 92cd03e8a772657374617274"),
 ]

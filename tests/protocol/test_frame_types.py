@@ -42,6 +42,18 @@ GOLDEN = {
     34: "GET_CLUSTER",
     35: "GET_HEALTH",
     36: "BACKUP",
+    37: "ADD_NODE",
+    38: "REMOVE_NODE",
+    39: "TRANSFER_LEADERSHIP",
+    40: "DRAIN_WORKER",
+    41: "GET_SERIES",
+    42: "LIST_QUEUES",
+    43: "LIST_FAILURES",
+    44: "GROUP_DEAD_LETTERS",
+    45: "CANCEL_MANY",
+    46: "RETRY_MANY",
+    47: "FORGET_MANY",
+    48: "DRAIN",
 }
 """Only ever added to: a number that was released keeps its meaning, also after its frame is gone."""
 

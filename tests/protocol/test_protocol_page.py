@@ -29,7 +29,22 @@ from tq.protocol.frame_types import TYPE_OF, FrameType
 from tq.protocol.requests import REQUESTS
 from tq.retry import RetryPolicy
 from tq.task import Attempt, Cause, Counters, State, TaskSpec, TaskView
-from tq.verbs import REPLY_OF, Delivery, Existing, Member, Ping, QueueStats, SettleItem, Submit, WorkerView
+from tq.verbs import (
+    REPLY_OF,
+    DeadLetterGroup,
+    Delivery,
+    Existing,
+    Failure,
+    Latency,
+    Member,
+    Ping,
+    QueueStats,
+    QueueView,
+    SettleItem,
+    Submit,
+    TypeStats,
+    WorkerView,
+)
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
 NESTED: tuple[Any, ...] = (
@@ -44,6 +59,11 @@ NESTED: tuple[Any, ...] = (
     QueueStats,
     WorkerView,
     Member,
+    QueueView,
+    TypeStats,
+    Latency,
+    Failure,
+    DeadLetterGroup,
 )
 CLASSES: list[Any] = [HelloReceived, Welcomed, *REQUESTS, *REPLIES, *PUSHES, *NESTED]
 

@@ -230,7 +230,22 @@ def test_long_batch_of_another_door_is_read_like_one_of_the_wire() -> None:
 def test_same_id_twice_in_a_batch_is_refused(size: int) -> None:
     tasks = batch(size, size - 1, TaskSpec((0).to_bytes(16, "big"), "other"))
 
-    assert fault_of(Submit(tasks)) == f"tasks[{size - 1}]: the same id stands at [0]"
+    assert fault_of(Submit(tasks)) == f"tasks[{size - 1}]: the same id stands at [0], with other fields"
+
+
+@pytest.mark.parametrize("size", [2, 50])
+def test_the_very_same_task_twice_in_a_batch_is_one_task(size: int) -> None:
+    tasks = batch(size, size - 1, TaskSpec((0).to_bytes(16, "big"), "other"))
+    tasks = (*tasks[:-1], tasks[0])
+
+    assert check_request(Submit(tasks)) == Submit(tasks)
+
+
+@pytest.mark.parametrize("size", [1, 50])
+def test_a_unique_ttl_without_its_key_is_refused_by_name(size: int) -> None:
+    tasks = batch(size, size - 1, TaskSpec(b"b" * 16, "other", unique_ttl_ms=1))
+
+    assert fault_of(Submit(tasks)) == f"tasks[{size - 1}].unique_ttl_ms: is given without a unique_key"
 
 
 @pytest.mark.parametrize("short", [(A,), 7, None])

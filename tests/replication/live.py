@@ -17,8 +17,10 @@ from tq.broker.replication.peer_book import PeerBook
 from tq.broker.replication.ports import RaftTimes, SnapshotInfo
 from tq.broker.replication.raft import Identity, RaftLog
 from tq.broker.replication.records import Link
-from tq.broker.replication.transport import PeerSecurity, PeerTransport
+from tq.broker.replication.stream import PeerSecurity
+from tq.broker.replication.transport import PeerTransport
 from tq.broker.storage.disk import DiskThread
+from tq.errors import BrokerUnavailable
 
 SECRET = "not a secret but long enough to be one"
 TIMES = RaftTimes(election_min=0.3, election_max=0.6, heartbeat=0.05, proposal=3.0)
@@ -205,6 +207,16 @@ class LiveCluster:
         found = leading()
         assert found is not None
         return found
+
+    async def commit(self, data: bytes) -> None:
+        """Propose until some leader has taken it: on a busy machine one may be deposed any time."""
+        while True:
+            leader = await self.leader()
+            try:
+                await leader.log.propose(data)
+            except BrokerUnavailable:
+                continue
+            return
 
     async def agree(self) -> None:
         """Every running node has told the same."""

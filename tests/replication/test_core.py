@@ -208,3 +208,19 @@ def test_transfer_moves_the_leadership_without_an_election_timeout() -> None:
     rig.run_until(lambda: bool(answers), 1)
     assert isinstance(answers[0], int)
     rig.commit(b"goes on")
+
+
+def test_leader_that_is_silent_for_long_is_none_that_others_are_sent_to() -> None:
+    """A node that is left alone wins no pre-vote, so its term, and the leader it followed in it, stay as they are."""
+    rig = Rig(3)
+    leader = rig.elect()
+    rig.commit(b"x")
+    rig.settle()
+    alone = next(node for node in rig.nodes.values() if node is not leader)
+    assert alone.core.leader == leader.name
+    rig.isolate(alone.name)
+    rig.run(5)
+    assert (alone.core.leader, alone.core.status.leader) == ("", "")
+    rig.heal()
+    rig.run(1)
+    assert alone.core.leader == leader.name

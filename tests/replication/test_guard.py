@@ -62,6 +62,9 @@ class Bench:
     def on_commit(self, index: int, data: bytes) -> None:
         self.committed.append(data)
 
+    def on_installed(self, link: Link) -> None:
+        """Not looked at."""
+
     def on_role(self, role: str, leader: str, term: int) -> None:
         """Not looked at."""
 

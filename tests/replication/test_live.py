@@ -104,7 +104,7 @@ def test_node_with_another_secret_is_not_let_in(tmp_path: Path) -> None:
             await cluster.restart(stranger)
             before = len(stranger.committed)
             for number in range(20):
-                await leader.log.propose(b"%d" % number)
+                await cluster.commit(b"%d" % number)
             assert len(stranger.committed) == before
             assert stranger.log.leader == ""
 
@@ -121,7 +121,7 @@ def test_node_that_comes_back_with_another_disk_is_not_believed(tmp_path: Path) 
             wiped.directory = tmp_path / "another disk"
             await cluster.restart(wiped)
             for number in range(20):
-                await leader.log.propose(b"%d" % number)
+                await cluster.commit(b"%d" % number)
             assert wiped.committed == []
             assert wiped.log.leader == ""
 

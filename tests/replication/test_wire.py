@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.replication.live import SECRET, until
 from tq.broker.replication import messages as m
-from tq.broker.replication.cluster import security_of
+from tq.broker.replication.cluster import configuration_of, name_of, security_of
 from tq.broker.replication.handshake import (
     NONCE_BYTES,
     Hello,
@@ -25,8 +25,10 @@ from tq.broker.replication.handshake import (
     prove,
     unpack_hello,
 )
+from tq.broker.replication.membership import Configuration
 from tq.broker.replication.peer_book import PeerBook
-from tq.broker.replication.transport import PeerSecurity, PeerTransport
+from tq.broker.replication.stream import PeerSecurity
+from tq.broker.replication.transport import PeerTransport
 from tq.config import Peer
 from tq.config.models import RaftSection
 from tq.errors import AuthenticationFailed, ProtocolError, StoreDamaged, Unsupported
@@ -287,5 +289,13 @@ def test_mutual_tls_lets_in_who_has_a_certificate_of_our_authority_and_nobody_el
 def test_nodes_that_could_not_tell_each_other_from_strangers_do_not_start() -> None:
     with pytest.raises(Unsupported, match=r"raft\.secret"):
         security_of(RaftSection(peers=(Peer("b", "h:1"),)))
-    with pytest.raises(Unsupported, match="which node is where"):
-        security_of(RaftSection(peers=(Peer("h:1", "h:1"),), secret=SECRET))
+
+
+def test_nodes_that_are_given_as_a_list_go_by_their_addresses() -> None:
+    raft = RaftSection(
+        node_id="n1", advertise="h1:1", peers=(Peer("h2:1", "h2:1"), Peer("h1:1", "h1:1")), secret=SECRET
+    )
+    assert name_of(raft) == "h1:1"
+    assert configuration_of(raft) == Configuration.of({"h1:1": "h1:1", "h2:1": "h2:1"}, {})
+    joining = configuration_of(raft, begins_as_observer=True)
+    assert (joining.voters, joining.observers) == (("h2:1",), ("h1:1",))

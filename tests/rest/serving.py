@@ -31,27 +31,44 @@ from tq.errors import TqError
 from tq.ids import new_id
 from tq.protocol.events import Welcomed
 from tq.verbs import (
+    AddNode,
     Cancel,
+    CancelMany,
+    Changed,
     Cluster,
+    DeadLetters,
     Deliver,
     Done,
+    Drained,
+    DrainWorker,
+    Failures,
+    ForgetMany,
     GetCluster,
     GetHealth,
+    GetSeries,
     GetStats,
     GetTask,
+    GroupDeadLetters,
     Health,
+    Latency,
+    ListFailures,
+    ListQueues,
     ListTasks,
     ListWorkers,
     PauseQueue,
     Ping,
     Purge,
     Purged,
+    Queues,
     Register,
     Registered,
+    RemoveNode,
     Reply,
     Request,
     ResumeQueue,
     Retry,
+    RetryMany,
+    Series,
     Settle,
     SettleItem,
     Stats,
@@ -59,6 +76,7 @@ from tq.verbs import (
     Submitted,
     TaskPage,
     TaskRef,
+    TransferLeadership,
     Watch,
     Watching,
     Workers,
@@ -169,6 +187,7 @@ class ScriptedBackend:
 
 REF = TaskRef(bytes(16), 3)
 STATS = Stats(*[0] * 17, queues=())
+SERIES = Series(60_000, 60_000, *[(-1,)] * 6, Latency(300_000))
 USUAL: dict[type[Request], Reply | TqError] = {
     Submit: Submitted(1_700_000_000_000, bytes([3])),
     GetTask: REF,  # replaced by tests that look
@@ -182,8 +201,19 @@ USUAL: dict[type[Request], Reply | TqError] = {
     GetStats: STATS,
     ListWorkers: Workers(()),
     GetCluster: Cluster((), ""),
+    AddNode: Cluster((), ""),
+    RemoveNode: Cluster((), ""),
+    TransferLeadership: Cluster((), ""),
     GetHealth: Health("healthy", True, "node1", 0, 0, "strict"),
     Ping: Done(),
+    DrainWorker: Drained(()),
+    GetSeries: SERIES,
+    ListQueues: Queues(()),
+    ListFailures: Failures(()),
+    GroupDeadLetters: DeadLetters((), 0, 0),
+    CancelMany: Changed(0, 0, 0),
+    RetryMany: Changed(0, 0, 0),
+    ForgetMany: Changed(0, 0, 0),
 }
 
 

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute
 from tests.rest.serving import Scripted, run, scripted
 from tests.rest.test_rest_reads import VIEW
 from tq.broker.access import PERMISSION_OF, Permission, Principal, Verdict, principal
-from tq.broker.api.rest.openapi import NO_PERMISSION, PERMISSION, VERB
+from tq.broker.api.rest.openapi import ANY_KEY, NO_PERMISSION, PERMISSION, VERB
 from tq.errors import AuthenticationFailed
 from tq.ids import new_id, to_text
 from tq.verbs import GetTask
@@ -19,8 +19,13 @@ BODIES: dict[tuple[str, str], Any] = {
     ("post", "/api/v1/tasks"): {"task_type": "t"},
     ("post", "/api/v1/tasks/batch"): {"tasks": [{"task_type": "t"}]},
     ("post", "/api/v1/tasks/purge"): {"status": "completed"},
+    ("post", "/api/v1/tasks/bulk/cancel"): {"filter": {}},
+    ("post", "/api/v1/tasks/bulk/retry"): {"filter": {}},
+    ("post", "/api/v1/tasks/bulk/delete"): {"filter": {}},
 }
-OPEN = {"/docs", "/docs/oauth2-redirect", "/openapi.json"}
+WHO_AM_I = "/api/v1/me"
+"""Answered without a verb, to every key that is known."""
+OPEN = {"/docs", "/openapi.json"}
 """What describes the interface, and shows nothing of the broker. OpenAPI has no words for the WebSocket."""
 
 
@@ -40,7 +45,9 @@ class Keys:
 
 
 async def status_of(door: Scripted, method: str, path: str, authorization: str | None) -> int:
-    address = path.replace("{task_id}", to_text(new_id())).replace("{queue}", "mail")
+    address = (
+        path.replace("{task_id}", to_text(new_id())).replace("{queue}", "mail").replace("{worker}", "w1")
+    )
     headers = {} if authorization is None else {"authorization": authorization}
     answer = await door.http.request(method, address, json=BODIES.get((method, path)), headers=headers)
     return answer.status_code
@@ -62,9 +69,11 @@ def test_every_route_says_which_verb_it_becomes_and_that_verbs_permission() -> N
     async def scenario() -> None:
         async with scripted() as door:
             document = (await door.http.get("/openapi.json")).json()
+            me = document["paths"].pop(WHO_AM_I)["get"]
             operations = [operation for item in document["paths"].values() for operation in item.values()]
 
-        assert len(operations) >= 18
+        assert me[PERMISSION] == ANY_KEY and VERB not in me
+        assert len(operations) >= 25
         for operation in operations:
             assert (verbs[operation[VERB]] or NO_PERMISSION) == operation[PERMISSION], operation
 
@@ -123,7 +132,7 @@ def test_a_key_may_call_what_its_permission_covers_and_nothing_else(held: Permis
             door.backend.replies[GetTask] = VIEW
             for method, path, permission in await calls(door):
                 status = await status_of(door, method, path, f"bearer {held}")
-                may = permission is None or held in (permission, Permission.ADMIN)
+                may = permission in (None, ANY_KEY) or held in (permission, Permission.ADMIN)
                 assert (status == 403) != may, (method, path, held)
                 assert status != 401
 

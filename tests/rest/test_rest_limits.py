@@ -190,38 +190,6 @@ def test_a_peer_that_takes_no_answers_is_cut() -> None:
     run(scenario())
 
 
-# ---------------------------------------------------------------- numbers
-
-
-def test_one_connection_too_many_is_told_so_and_the_others_stay() -> None:
-    async def scenario() -> None:
-        async with scripted(limits=Limits(connections_max=2)) as door:
-            assert (await door.http.get("/livez")).status_code == 200
-            kept = await door.dial()
-            reader, _ = await door.dial()
-            answer = await read_answer(reader)
-            kept[1].write(request_bytes("GET", "/livez"))
-
-            assert (answer.status, answer.code) == (503, "BROKER_UNAVAILABLE")
-            assert answer.headers["retry-after"] == "5"
-            assert (await read_answer(kept[0])).status == 200
-
-    run(scenario())
-
-
-def test_a_flood_of_connections_holds_no_more_sockets_than_can_be_told_so() -> None:
-    async def scenario() -> None:
-        async with scripted(limits=Limits(connections_max=2, refusals_max=3)) as door:
-            dialled = [await door.dial() for _ in range(30)]
-            await door.until(lambda: door.observer.rejections["TOO_MANY_CONNECTIONS"] == 3)
-
-            assert door.door.connections_held <= 5
-            dialled[0][1].write(request_bytes("GET", "/livez"))
-            assert (await read_answer(dialled[0][0])).status == 200
-
-    run(scenario())
-
-
 # ---------------------------------------------------------------- one request after the other
 
 

@@ -32,6 +32,7 @@ class Fields(NamedTuple):
     delay_seconds: float = 0
     dependencies: tuple[str, ...] = ()
     unique_key: str = ""
+    unique_ttl: float = 0
     metadata: tuple[tuple[str, str], ...] = ()
 
 

@@ -20,7 +20,7 @@ from tq.proto import taskqueue_pb2 as pb
 from tq.proto.taskqueue_pb2_grpc import TaskQueueStub
 from tq.protocol.events import CloseReceived, Welcomed
 from tq.task import STATE_OF_STATUS, STATUS_OF_STATE, TaskSpec
-from tq.verbs import Cancel, GetStats, GetTask, ListTasks, Request, Retry, Stats, Submit
+from tq.verbs import Cancel, DrainWorker, GetStats, GetTask, ListTasks, Request, Retry, Stats, Submit
 
 MESSAGE_BYTES_MAX = 32 * 1024 * 1024
 
@@ -37,6 +37,8 @@ class Speaker(Protocol):
     async def cancel(self, task_id: str, *, force: bool = False) -> Said: ...
 
     async def retry(self, task_id: str) -> Said: ...
+
+    async def drain(self, worker: str) -> Said: ...
 
     async def list(self, **asked: Any) -> Said: ...
 
@@ -101,6 +103,9 @@ class TcpSpeaker:
     async def retry(self, task_id: str) -> Said:
         return _done(await self._ask(Retry(_id(task_id))))
 
+    async def drain(self, worker: str) -> Said:
+        return _done(await self._ask(DrainWorker(worker)))
+
     async def list(self, **asked: Any) -> Said:
         # The wire has numbers for statuses: a word that is none becomes a number that is none.
         state = STATE_OF_STATUS.get(asked.pop("status"), 99) if "status" in asked else 0
@@ -139,6 +144,7 @@ def _spec(task: Fields) -> TaskSpec:
         delay_ms=round(task.delay_seconds * 1000),
         dependencies=tuple(_id(each) for each in task.dependencies),
         unique_key=task.unique_key,
+        unique_ttl_ms=round(task.unique_ttl * 1000),
         metadata=dict(task.metadata),
     )
 
@@ -210,6 +216,9 @@ class RestSpeaker:
 
     async def retry(self, task_id: str) -> Said:
         return (await self._call("POST", f"/tasks/{task_id}/retry"))[1]
+
+    async def drain(self, worker: str) -> Said:
+        return (await self._call("POST", f"/workers/{worker}/drain"))[1]
 
     async def list(self, **asked: Any) -> Said:
         answer, said = await self._call("GET", "/tasks", params=asked)
@@ -285,6 +294,9 @@ class GrpcSpeaker:
     async def retry(self, task_id: str) -> Said:
         raise AssertionError("gRPC has no call for it; LACKS says so")
 
+    async def drain(self, worker: str) -> Said:
+        raise AssertionError("gRPC has no call for it; LACKS says so")
+
     async def list(self, **asked: Any) -> Said:
         if "status" in asked:
             name = f"TASK_STATUS_{asked['status'].upper()}"
@@ -303,7 +315,10 @@ class GrpcSpeaker:
 
 def _message(task: Fields) -> pb.TaskSpec:
     values: dict[str, Any] = task._asdict() | {"metadata": dict(task.metadata)}
-    return pb.TaskSpec(**{name: value for name, value in values.items() if name in _given(task)})
+    given = {name: value for name, value in values.items() if name in _given(task)}
+    if "unique_ttl" in given:
+        given["unique_ttl_seconds"] = given.pop("unique_ttl")
+    return pb.TaskSpec(**given)
 
 
 def _word(status: int) -> str:
@@ -323,5 +338,5 @@ SPEAKERS: dict[str, Callable[[str, str], AbstractAsyncContextManager[Speaker]]] 
     "grpc": grpc_door,
 }
 """door -> opens a client; address: host:port, token: empty = no key"""
-LACKS = {"grpc": frozenset({"retry"})}
+LACKS = {"grpc": frozenset({"retry", "drain"})}
 """door -> what it has no call for"""

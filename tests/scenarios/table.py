@@ -63,6 +63,16 @@ SCENARIOS: dict[str, list[Step]] = {
         step("get", C, says=refused("TASK_NOT_FOUND")),
         step("submit_batch", Fields(B), Fields(C), says=facts(task_ids=[B, C])),
     ],
+    "a batch without tasks is done": [
+        step("submit_batch", says=facts(task_ids=[])),
+        step("stats", says=facts(pending_count=0)),
+    ],
+    "the very same task twice in a batch is one task, and two tasks of one id are none": [
+        step("submit_batch", Fields(A), Fields(B), Fields(A), says=facts(task_ids=[A, B, A])),
+        step("stats", says=facts(pending_count=2)),
+        step("submit_batch", Fields(C), Fields(C, queue="other"), says=refused("BAD_REQUEST")),
+        step("get", C, says=refused("TASK_NOT_FOUND")),
+    ],
     "a unique key gives the task that has it": [
         step("submit", Fields(A, unique_key="only one"), says=facts(existed=False)),
         step("submit", Fields(B, unique_key="only one"), says=facts(existed=True)),
@@ -114,6 +124,16 @@ SCENARIOS: dict[str, list[Step]] = {
         step("get", A, says=facts(status="pending", retry_count=0)),
         step("retry", A, says=refused("INVALID_STATUS")),
     ],
+    "a drained worker keeps what it runs and is handed nothing more": [
+        step("submit", Fields(A)),
+        step("work"),
+        step("drain", "the-worker"),
+        step("submit", Fields(B)),
+        step("get", A, says=facts(status="in_progress", worker_id="the-worker")),
+        step("get", B, says=facts(status="pending")),
+        step("drain", "nobody", says=refused("WORKER_NOT_FOUND")),
+        step("drain", "the-worker", says=refused("PERMISSION_DENIED"), key="reader"),
+    ],
     "an id that no task has is not found": [
         step("get", UNKNOWN, says=refused("TASK_NOT_FOUND")),
         step("cancel", UNKNOWN, says=refused("TASK_NOT_FOUND")),
@@ -136,6 +156,8 @@ SCENARIOS: dict[str, list[Step]] = {
         bad(max_retries=RETRIES_MAX + 1),
         bad(delay_seconds=1e9),
         bad(unique_key="x" * 256),
+        bad(unique_ttl=60),
+        bad(unique_key="k", unique_ttl=1e9),
         bad(metadata=(("k", "x" * METADATA_BYTES_MAX),)),
         bad(dependencies=(UNKNOWN,) * (DEPENDENCIES_MAX + 1)),
         bad(dependencies=(UNKNOWN,)),

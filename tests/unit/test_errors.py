@@ -40,6 +40,7 @@ def test_codes_and_outcomes_that_callers_rely_on_never_change() -> None:
         "BAD_REQUEST": "rejected",
         "PAYLOAD_TOO_LARGE": "rejected",
         "TASK_NOT_FOUND": "rejected",
+        "WORKER_NOT_FOUND": "rejected",
         "INVALID_STATUS": "rejected",
         "LEASE_LOST": "rejected",
         "UNSUPPORTED": "rejected",

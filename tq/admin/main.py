@@ -6,13 +6,13 @@ Everything that is slow to import (Rich, the client, YAML) is imported where it 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, NamedTuple
 
 import typer
 
 from tq.admin.arguments import hoisted
-from tq.admin.commands import brokers, disks, keys, purging, submitting, tasks
+from tq.admin.commands import brokers, disks, keys, purging, rustq, stackduck, submitting, tasks
 from tq.admin.screen import FORMATS
 from tq.admin.session import EXIT_DONE, Options, exit_code_of, say
 from tq.errors import TqError
@@ -67,6 +67,9 @@ COMMANDS = {
         brokers.pause, "Hand out nothing from a queue.", ('tq-admin pause mail --reason "upgrade"',)
     ),
     "resume": Command(brokers.resume, "Hand out from a queue again.", ("tq-admin resume mail",)),
+    "drain-worker": Command(
+        brokers.drain_worker, "Have a worker finish and go.", ("tq-admin drain-worker host-4711",)
+    ),
     "cluster-status": Command(
         brokers.cluster_status, "Show the members and who leads.", ("tq-admin cluster-status",)
     ),
@@ -94,6 +97,41 @@ COMMANDS = {
     ),
     "hash-key": Command(keys.hash_key, "Make the hash of an API key.", ("tq-admin hash-key",)),
 }
+GROUPS = {
+    "rustq": (
+        "Take over queues of rustq.",
+        {
+            "adopt": Command(
+                rustq.adopt,
+                "Move a queue's jobs into the broker.",
+                (
+                    "tq-admin rustq adopt mail --dry-run",
+                    "tq-admin rustq adopt mail --redis-url redis://cache:6379 --amqp-url amqp://rabbit:5672",
+                ),
+            )
+        },
+    ),
+    "stackduck": (
+        "Take over StackDuck, or look for what is wrong in it.",
+        {
+            "adopt": Command(
+                stackduck.adopt,
+                "Move a deployment's jobs into the broker.",
+                (
+                    "tq-admin stackduck adopt --redis-url redis://cache:6379 --database-url postgres://u@db/duck --dry-run",
+                ),
+            ),
+            "check": Command(
+                stackduck.check,
+                "Compare Redis with PostgreSQL.",
+                (
+                    "tq-admin stackduck check --redis-url redis://cache:6379 --database-url postgres://u@db/duck",
+                ),
+            ),
+        },
+    ),
+}
+"""name -> (summary, commands): those that are two words."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -121,12 +159,25 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(shared)
-    for name, command in COMMANDS.items():
+    _add(app, COMMANDS)
+    for group, (summary, commands) in GROUPS.items():
+        inner = typer.Typer(help=summary, no_args_is_help=True, rich_markup_mode=None)
+        inner.callback()(_of_a_group)
+        _add(inner, commands)
+        app.add_typer(inner, name=group)
+    return app
+
+
+def _of_a_group() -> None:
+    """With it Typer keeps the second word of a group that has one command only."""
+
+
+def _add(app: typer.Typer, commands: Mapping[str, Command]) -> None:
+    for name, command in commands.items():
         examples = "\n".join(f"  {example}" for example in command.examples)
         # \b keeps the lines as they are; without it the help would fill them up.
         epilog = f"\b\nExamples:\n{examples}\n\nOptions of every command: tq-admin --help"
         app.command(name, short_help=command.summary, epilog=epilog)(command.function)
-    return app
 
 
 def _say_version(asked: bool) -> None:

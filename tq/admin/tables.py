@@ -139,7 +139,7 @@ def of_cluster(cluster: Cluster) -> View:
         (
             f"{member.node_id}{' *' if member.is_self else ''}",
             member.address,
-            status(member.role),
+            status(f"{member.role}, joining" if member.is_joining else member.role),
             number(member.term),
             number(member.commit_index),
             number(member.applied_index),

@@ -20,9 +20,17 @@ class Peer(Protocol):
         """Send without being asked. Never blocks and never raises; a peer that is gone swallows it."""
         ...
 
+    def dismiss(self, error: TqError) -> None:
+        """What it was told to expect from this node, deliveries or the end of tasks, will not come from here any more:
+        let it go, with the reason, so that it comes back where they do. Never raises."""
+        ...
+
 
 class Capabilities(NamedTuple):
-    """What a backend can do; a verb outside of it is answered Unsupported."""
+    """What a backend can do; a verb outside of it is answered Unsupported.
+
+    ends_by_id: a SettleItem with token 0 ends a task whoever holds it, and the caller need not be a worker.
+    """
 
     dependencies: bool = True
     unique_keys: bool = True
@@ -30,6 +38,7 @@ class Capabilities(NamedTuple):
     backup: bool = True
     claims: bool = True
     expiry: bool = True
+    ends_by_id: bool = False
 
 
 class Backend(Protocol):

@@ -1,7 +1,7 @@
-"""The bcrypt checks of tokens nobody has seen before: on a few threads, in a bounded queue that is fair to hosts.
+"""The bcrypt checks of tokens nobody has seen before: on one thread, in a bounded queue that is fair to hosts.
 
 A check takes a good part of a second of a processor, and anybody may ask for one. So:
-- The threads are few and yield to the event loop.
+- There is one thread, and it yields to the event loop, the disk and everybody else on the machine.
 - A host has only so many checks waiting, all hosts together so many; hosts are served in turn. Whoever floods the
   broker with wrong keys waits behind himself.
 - A check looks at one token against every hash. `take` puts the next into a thread when one is free.
@@ -23,9 +23,10 @@ import bcrypt
 
 from tq.logs import get_logger
 
-THREADS = 2
-NICENESS = 5
-"""A check gets what the event loop and the disk leave."""
+THREADS = 1
+"""Two would take both processors of a small machine while somebody floods the broker with wrong keys."""
+NICENESS = 15
+"""A check gets what the event loop and the disk leave, and about a thirtieth of a processor when they leave nothing."""
 WAITING_MAX = 256
 """Checks that wait, of all hosts."""
 WAITING_PER_HOST_MAX = 16

@@ -6,7 +6,8 @@ Rules of the file:
 - While nobody listens nothing is made: whoever publishes asks `is_wanted` once per entry. So the feed falls silent, and
   that shows: `since` a number from before the silence gives `Subscription.missed`.
 - Listeners of single tasks keep nobody busy with the others: whoever publishes asks for `watched`, and makes events of
-  these only. Such events are not kept for later.
+  these only. Such events are not kept for later. Nor are those for listeners who leave tasks out, as dashboards do:
+  with only these, no event of a task is made.
 - Numbers are consecutive while the feed is heard and jump over a silence. Started at the wall clock in microseconds
   they also rise from one start of the broker to the next, and stay below 2**53, which JSON readers need.
 """
@@ -58,8 +59,11 @@ class Subscription:
         task_id: str | None,
         on_ready: Callable[[], None],
         capacity: int,
+        *,
+        leaves_tasks_out: bool = False,
     ) -> None:
         self._feed = feed
+        self.leaves_tasks_out = leaves_tasks_out
         self._wanted = wanted
         self._on_ready = on_ready
         self._capacity = capacity
@@ -75,6 +79,11 @@ class Subscription:
         """The next events, at most so many, oldest first; empty when there are none."""
         waiting = self._waiting
         return [waiting.popleft() for _ in range(min(max_events, len(waiting)))]
+
+    def take_over(self, before: Subscription) -> None:
+        """Go on with what another one has not taken yet; first thing after it was made."""
+        self._waiting.extendleft(reversed(before._waiting))
+        self.is_lagged = before.is_lagged
 
     def close(self) -> None:
         """Hear no more. Calling it twice is allowed."""
@@ -106,6 +115,7 @@ class Feed:
         self._next_seq = first_seq
         self._of_all: dict[Subscription, None] = {}
         self._of_task: dict[str, dict[Subscription, None]] = {}
+        self._of_rest: dict[Subscription, None] = {}
         self._watched: dict[bytes, None] = {}
         # None: nobody listens to everything and nothing is kept. Else the time up to which it is kept without a
         # listener, 0 = there is one, or it has just left and nothing has happened since.
@@ -120,12 +130,12 @@ class Feed:
     @property
     def has_listeners(self) -> bool:
         """Listeners of single tasks too."""
-        return bool(self._of_all or self._of_task)
+        return bool(self._of_all or self._of_task or self._of_rest)
 
     @property
     def is_followed(self) -> bool:
         """Somebody listens to more than a task."""
-        return bool(self._of_all)
+        return bool(self._of_all or self._of_rest)
 
     @property
     def watched(self) -> Collection[bytes]:
@@ -133,7 +143,7 @@ class Feed:
         return self._watched.keys()
 
     def is_wanted(self, now_ms: int) -> bool:
-        """Whether every event is to be made. To be asked whenever something happened, before anything is built.
+        """Whether every event is to be made, those of tasks too. To be asked whenever something happened, before anything is built.
 
         now_ms: wall time, the same clock as the events' at_ms.
         """
@@ -149,9 +159,11 @@ class Feed:
         return False
 
     def publish(self, at_ms: int, kind: EventType, batch: Iterable[Fields]) -> None:
-        """Number the events of one moment and pass them on. Unless `is_wanted`, those of watched tasks only."""
+        """Number the events of one moment and pass them on. Unless `is_wanted`, those of watched tasks only, and those
+        that are of no task."""
         is_kept = self._linger_until_ms is not None
-        if not is_kept and not self._of_task:
+        of_rest = () if kind == "task_update" else tuple(self._of_rest)
+        if not is_kept and not self._of_task and not of_rest:
             return
         # Copies: a listener that is told it may take, or that it lagged, may close on the spot.
         of_all, of_task = tuple(self._of_all), self._of_task
@@ -160,7 +172,7 @@ class Feed:
             self._next_seq += 1
             if is_kept:
                 self._ring.append(event)
-            for listener in of_all:
+            for listener in (*of_all, *of_rest):
                 listener._offer(event)
             if of_task:
                 for listener in tuple(of_task.get(str(fields.get("task_id")), ())):
@@ -174,6 +186,7 @@ class Feed:
         since: int | None = None,
         on_ready: Callable[[], None],
         task_id: str | None = None,
+        leaves_tasks_out: bool = False,
     ) -> Subscription:
         """Listen from now on, or to everything after the event numbered `since`, as far as it is kept.
 
@@ -182,14 +195,18 @@ class Feed:
             subscription has lagged; it must be short and must not raise. Not called for what `since` brings: take
             that first.
         task_id: events of this task only, UUID text. Costs nothing for each event of others, where `wanted` would,
-            and does not make the feed keep events.
+            and does not make the feed keep events. leaves_tasks_out: every event but those of tasks, and nothing kept.
         """
-        made = Subscription(self, wanted, task_id, on_ready, self._capacity)
+        made = Subscription(
+            self, wanted, task_id, on_ready, self._capacity, leaves_tasks_out=leaves_tasks_out
+        )
         if task_id is None and self._has_skipped:
             self._leave_gap()
         if since is not None:
             self._catch_up(made, since)
-        if task_id is None:
+        if leaves_tasks_out:
+            self._of_rest[made] = None
+        elif task_id is None:
             self._linger_until_ms = 0
             self._of_all[made] = None
         else:
@@ -203,14 +220,17 @@ class Feed:
         # A number from the future is another broker's: nothing that is kept comes after it.
         skipped = len(self._ring) if since >= self._next_seq else max(since - first + 1, 0)
         wanted, task_id = subscription._wanted, subscription.task_id
+        no_tasks = subscription.leaves_tasks_out
         subscription._waiting.extend(
             event
             for event in islice(self._ring, skipped, None)
             if (task_id is None or event.fields.get("task_id") == task_id)
+            and not (no_tasks and event.type == "task_update")
             and (wanted is None or wanted(event))
         )
 
     def _leave(self, subscription: Subscription) -> None:
+        self._of_rest.pop(subscription, None)
         if subscription.task_id is None:
             self._of_all.pop(subscription, None)
             return

@@ -102,10 +102,10 @@ def _refuse_what_is_not_here(config: BrokerConfig) -> None:
             "set it to strict, or raft.enabled to false",
         ),
         (
-            config.backend.kind != "native",
-            "backend.kind",
-            "this release has its own store only",
-            "set it to native",
+            config.raft.enabled and config.backend.kind == "stackduck",
+            "raft.enabled",
+            "StackDuck's stores are shared by any number of brokers without a cluster",
+            "set it to false, or backend.kind to native",
         ),
     ]
     problems = [

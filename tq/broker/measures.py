@@ -93,6 +93,20 @@ class LogMeasures(NamedTuple):
     syncs: Histogram
 
 
+class StoreMeasures(NamedTuple):
+    """What a backend on foreign stores measures beside. up, outages: store -> is it reached, how often it was not.
+
+    in_memory: tasks that wait in memory for a store. untold: ends that a store is still to be told of. events: what
+    was put right -> how often.
+    """
+
+    up: Mapping[str, bool]
+    outages: Mapping[str, int]
+    in_memory: int
+    untold: int
+    events: Mapping[str, int]
+
+
 def no_time() -> int:
     """The stopwatch of those whose times nobody reads."""
     return 0

@@ -10,36 +10,27 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import resource
-import sys
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from tq.broker.access import OpenAccess
 from tq.broker.admission import Admission, Limits
 from tq.broker.api.grpc.door import GrpcDoor
 from tq.broker.api.rest.app import Parts
 from tq.broker.api.rest.door import RestDoor
 from tq.broker.api.stackduck.servicer import StackDuck
 from tq.broker.api.tcp import TcpDoor
-from tq.broker.engine.backend import EngineSettings, NativeBackend
+from tq.broker.backend import Backend
 from tq.broker.feed import EVENTS_MAX, Feed
-from tq.broker.lifecycle import Fatal, opening
+from tq.broker.foundation import Base, Foundation, lay, rebuild_if_damaged
+from tq.broker.lifecycle import CannotStart, Fatal, opening
 from tq.broker.metrics.exporter import Exporter
 from tq.broker.observe import Observer
-from tq.broker.replication.cluster import ClusterMember, Hooks, Place
-from tq.broker.replication.journal import Journal
-from tq.broker.replication.local import LocalLog
-from tq.broker.replication.raft import RaftLog
-from tq.broker.replication.records import Link
-from tq.broker.replication.snapshot import finish_install
+from tq.broker.replication.cluster import ClusterMember
 from tq.broker.security import Security
 from tq.broker.service import STOPPING_RETRY_MS, Service
-from tq.broker.storage.data_dir import DataDir, locked
-from tq.broker.storage.disk import DiskThread
-from tq.broker.storage.rocks import RocksStore
 from tq.broker.tls import TlsContext
 from tq.clock import Clock
 from tq.config import BrokerConfig
@@ -59,9 +50,6 @@ GOODBYE_MS = 1_500
 """Longest wait for peers to read our goodbye and hang up. With DRAIN_MS, well within the 10 s a stop may take."""
 STOP_S_MAX = 9.0
 """Under the 10 s that a stop may take, and that container runtimes give."""
-RELAXED_SYNC_MS = 1_000
-"""`durability: relaxed` may lose so much, with the machine, not with the process."""
-DAY_MS = 24 * 3600 * 1000
 
 
 class Door(Protocol):
@@ -100,8 +88,7 @@ class Node:
         self._hurry = asyncio.Event()
         self._door: TcpDoor | None = None
         self._others: list[Opening] = []
-        self._service: Service | None = None
-        self._backend: NativeBackend | None = None
+        self._services_open: list[Service] = []
         self._member: ClusterMember | None = None
         self._client_address = ""
         self._feed = Feed(EVENTS_MAX, first_seq=clock.now_ms() * 1000)
@@ -111,24 +98,38 @@ class Node:
 
         Returns the addresses, door -> host:port. Raises CannotStart; then nothing is left open.
         """
+        try:
+            return await self._start()
+        except CannotStart as error:
+            rebuild_if_damaged(self._config, self._clock, error)
+            raise
+
+    async def _start(self) -> dict[str, str]:
         async with AsyncExitStack() as stack:
-            backend, log = await self._open_backend(stack)
+            base = Base(self._config, self._clock, self._fatal, self._feed, lambda: self._client_address)
+            foundation = await lay(base, stack)
+            self._member = foundation.member
+            native, log = foundation.native, foundation.log
             admission = Admission(limits_of(self._config))
             observer = Observer()
             node_id = self._config.raft.node_id
-            exporter = Exporter(backend.measures, log.measures, observer, node_id=node_id)
+            exporter = Exporter(
+                *(native.measures, log.measures, observer), node_id=node_id, stores=foundation.stores
+            )
             security = self._security
             stack.callback(security.close)
-            service = Service(backend, security.access, admission, observer, self._fatal, security.rates)
+            service, elsewhere = self._services(foundation, admission, observer)
             door = TcpDoor(service, admission, observer, self._clock, node_id=self._config.raft.node_id)
             stack.push_async_callback(self._close_doors, door)
-            self._others = self._make_others(service, admission, observer, exporter)
+            self._others = self._make_others(elsewhere, admission, observer, exporter)
+            services = [service, elsewhere, *self._make_visits(stack, foundation)]
             for other in self._others:
                 stack.push_async_callback(self._close_other, other.door)
-            stack.push_async_callback(backend.stop)
-            stack.callback(service.close)
+            stack.push_async_callback(foundation.anywhere.stop)
+            for each in services:
+                stack.callback(each.close)
             with opening(f"the data in {self._config.persistence.data_dir}"):
-                await backend.start()
+                await foundation.anywhere.start()
             _tune_collector()
             self._allow_files()
             addresses = {"tcp": await self._open_door(door)}
@@ -136,7 +137,7 @@ class Node:
                 addresses[other.name] = await self._open_other(other)
             await self._open_metrics(stack, exporter, addresses)
             await self._open_raft(addresses)
-            self._door, self._service = door, service
+            self._door, self._services_open = door, services
             self._stack = stack.pop_all()
         return addresses
 
@@ -168,7 +169,6 @@ class Node:
         ends the process: what was acknowledged is on the disk, and a supervisor's SIGKILL would come next.
         """
         assert self._door is not None
-        assert self._service is not None
         self._hurry = hurry
         overdue = asyncio.get_running_loop().call_later(STOP_S_MAX, self._fatal, _overdue())
         if self._member is not None:
@@ -176,7 +176,8 @@ class Node:
         doors: list[TcpDoor | Door] = [self._door, *(other.door for other in self._others)]
         for door in doors:
             door.stop_accepting()
-        self._service.drain()
+        for service in self._services_open:
+            service.drain()
         for door in doors:
             door.announce(Draining(STOPPING_RETRY_MS, "the broker is stopping"))
         await self._unless_hurried(self._door.answered(DRAIN_MS))
@@ -200,61 +201,30 @@ class Node:
             each.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
 
-    async def _open_backend(self, stack: AsyncExitStack) -> tuple[NativeBackend, LocalLog | RaftLog]:
-        """Everything below the service; what is opened is closed by the stack."""
-        persistence = self._config.persistence
-        path = Path(persistence.data_dir)
-        with opening(f"the data directory {path}"):
-            installed = _finish_install(path) if self._config.raft.enabled else None
-            directory = DataDir.open(path, self._clock)
-        stack.callback(directory.close)
-        with opening(f"the store in {path}"):
-            store = RocksStore.open(directory.store_path, create=directory.is_new)
-        stack.callback(store.close)
-        with opening(f"the journal in {path}"):
-            journal = Journal.open(
-                directory.journal_path, create=directory.is_new, elapsed_ns=self._clock.monotonic_ns
-            )
-        stack.callback(journal.close)
-        with opening(f"the data directory {path}"):
-            directory.mark_used()
-        loop = asyncio.get_running_loop()
-        disk = DiskThread(loop, self._fatal)
-        disk.start()
-        stack.push_async_callback(disk.stop)
-        relaxed_ms = RELAXED_SYNC_MS if persistence.durability == "relaxed" else None
-        log: LocalLog | RaftLog = LocalLog(journal, disk, self._fatal, relaxed_ms=relaxed_ms)
-        if self._config.raft.enabled:
-            place = Place(directory.path, (directory.node_uuid, directory.disk_generation), installed)
-            log = self._join(stack, place, journal, disk)
-        stack.push_async_callback(log.close)
-        settings = settings_of(self._config)
-        backend = NativeBackend(store, log, disk, self._clock, loop, settings, self._fatal, self._feed)
-        self._backend = backend
-        if self._member is not None:
-            backend.view_cluster = self._member.view
-        return backend, log
+    def _services(
+        self, foundation: Foundation, admission: Admission, observer: Observer
+    ) -> tuple[Service, Service]:
+        """For clients that follow the leader by themselves, and for those that any node must serve."""
+        security = self._security
 
-    def _join(self, stack: AsyncExitStack, place: Place, journal: Journal, disk: DiskThread) -> RaftLog:
-        """The log of a cluster's node. It takes part once `_open_raft` has let the peers in."""
-        hooks = Hooks(
-            checkpoint=lambda copy, done: self._the_backend().checkpoint(copy, done),
-            on_lead=lambda leads: self._the_backend().lead(leads),
-            client_address=lambda: self._client_address,
-            restart=_start_again,
-            on_fatal=self._fatal,
-        )
-        loop = asyncio.get_running_loop()
-        with opening("the cluster"):
-            member = ClusterMember(self._config.raft, place, journal, disk, loop, self._clock, hooks)
-        self._member = member
-        # Taken down after the backend has stopped: its last entries need the peers.
-        stack.push_async_callback(member.close)
-        return member.log
+        def over(backend: Backend) -> Service:
+            return Service(backend, security.access, admission, observer, self._fatal, security.rates)
 
-    def _the_backend(self) -> NativeBackend:
-        assert self._backend is not None, "the cluster speaks before the backend is made"
-        return self._backend
+        service = over(foundation.backend)
+        is_one = foundation.anywhere is foundation.backend
+        return service, service if is_one else over(foundation.anywhere)
+
+    def _make_visits(self, stack: AsyncExitStack, foundation: Foundation) -> list[Service]:
+        """A door without a port, for the other nodes: they recognised and limited their callers themselves."""
+        member = foundation.member
+        if member is None:
+            return []
+        admission, observer = Admission(limits_of(self._config)), Observer()
+        service = Service(foundation.backend, OpenAccess(), admission, observer, self._fatal)
+        door = TcpDoor(service, admission, observer, self._clock, node_id=member.node_id)
+        stack.push_async_callback(self._close_doors, door)
+        member.transport.on_visit = lambda peer: door.join()
+        return [service]
 
     async def _open_raft(self, addresses: dict[str, str]) -> None:
         """Let the peers in: the last thing at a start, for a leader must be able to serve."""
@@ -278,7 +248,10 @@ class Node:
         """The doors that the configuration asks for, in the order they open; they close in reverse."""
         api, found = self._config.api, list[Opening]()
         if api.rest_port is not None:
-            parts = Parts(service, observer, self._feed, self._clock, new_id, exporter.render_for)
+            node_id = self._config.raft.node_id
+            parts = Parts(
+                service, observer, self._feed, self._clock, new_id, exporter.render_for, node_id=node_id
+            )
             found.append(Opening("rest", RestDoor(parts, admission), api.rest_port))
         if api.grpc_port is not None or api.stackduck_port is not None:
             # One door on two ports: StackDuck's clients know theirs.
@@ -319,19 +292,6 @@ class Node:
             resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
-def _finish_install(path: Path) -> tuple[Link, bytes] | None:
-    """A snapshot that was received before this start takes the place of the store."""
-    if not path.exists():
-        return None
-    with locked(path):
-        return finish_install(path)
-
-
-def _start_again() -> None:
-    """As after a crash, in place: what is durable is what counts, and every descriptor closes itself."""
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-
-
 def limits_of(config: BrokerConfig) -> Limits:
     """The admission limits that the configuration asks for; the rest as in `admission`."""
     broker = config.broker
@@ -342,19 +302,6 @@ def limits_of(config: BrokerConfig) -> Limits:
         idle_ms=int(broker.idle_timeout_seconds * 1000),
         bytes_in_flight_max=broker.bytes_in_flight_per_connection,
         out_max_bytes=broker.bytes_in_flight_per_connection,
-    )
-
-
-def settings_of(config: BrokerConfig) -> EngineSettings:
-    """What the engine needs to know of the configuration."""
-    persistence = config.persistence
-    return EngineSettings(
-        grace_ms=int(config.broker.session_grace_seconds * 1000),
-        retention_ms=int(persistence.completed_task_retention_days * DAY_MS),
-        dead_letter_retention_ms=int(persistence.dead_letter_retention_days * DAY_MS),
-        wal_sync_interval_ms=persistence.wal_sync_interval_ms,
-        durability=persistence.durability,
-        node_id=config.raft.node_id,
     )
 
 

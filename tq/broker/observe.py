@@ -19,7 +19,7 @@ class Observer:
     """Counters of one broker; only the event loop touches them.
 
     requests: verb -> how many arrived. rejections: error code -> how many answers carried it.
-    connections_open: now, refused ones not counted in. connections_closed: reason -> how many.
+    connections_open: now, at the TCP door, refused ones not counted in; http_connections_open: at the REST door. connections_closed: reason -> how many.
     """
 
     def __init__(self) -> None:
@@ -27,6 +27,7 @@ class Observer:
         self.rejections: Counter[str] = Counter()
         self.connections_open = 0
         self.connections_total = 0
+        self.http_connections_open = 0
         self.connections_closed: Counter[str] = Counter()
         self._warned = False
 

@@ -110,7 +110,7 @@ class Rates:
         bucket = self._bucket(name, rate_per_s, address)
         if bucket is None:
             return None
-        cost = len(request.tasks) if isinstance(request, Submit) else 1
+        cost = max(1, len(request.tasks)) if isinstance(request, Submit) else 1
         wait_ms = bucket.take(cost, self._now_ms())
         if not wait_ms:
             return None

@@ -56,6 +56,9 @@ class Silent:
     def push(self, push: Push) -> None:
         return
 
+    def dismiss(self, error: TqError) -> None:
+        return
+
 
 class _Stage(Enum):
     OPEN = 1
@@ -92,6 +95,10 @@ class Service:
     @property
     def capabilities(self) -> Capabilities:
         return self._backend.capabilities
+
+    @property
+    def asks_for_keys(self) -> bool:
+        return not self._access.is_open
 
     def authenticate(self, token: str, verdict: Verdict, address: str = "") -> None:
         """Find out who holds the token, empty = none; verdict is called once, at once or later.

@@ -22,10 +22,12 @@ COMPLAINTS_MAX = 20
 COMPLAINTS_MS = 1_000
 
 _PLAIN = "a client without TLS dialled a port where TLS is on"
+_HTTP_TEXT = b"TLS is on at this port; use https or, for tq, --tls\n"
 _HTTP_ANSWER = (
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
-    b"TLS is on at this port; use https or, for tq, --tls\n"
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"
+    % (len(_HTTP_TEXT), _HTTP_TEXT)
 )
+"""With its length: the connection lasts until the peer hangs up, or the time for a handshake is over."""
 _ALERT_PROTOCOL_VERSION = b"\x15\x03\x03\x00\x02\x02\x46"
 """A fatal TLS alert in the clear. tq's clients tell by it what is at the port; others at least see TLS."""
 

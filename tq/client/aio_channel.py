@@ -86,11 +86,14 @@ class Channel:
         tries = Tries(Watch)
         while missing := [task_id for task_id in task_ids if task_id not in found]:
             slot = self._slots[0]
+            link: Link | None = None
             try:
                 link = await self._connected(slot, deadline, tries)
                 await link.watch(missing, found, deadline)
             except TqError as error:
                 pause_s = tries.pause_s(error, self._rng)
+                if link is not None:
+                    self._look_elsewhere(slot, link, error)
                 if self._now_s() + pause_s >= deadline:
                     raise TimeoutError(_not_ended(task_ids, found, error)) from error
                 if slot.link is not None and not slot.link.is_open:

@@ -321,6 +321,14 @@ class Client:
         """The workers the broker knows, those within their grace included."""
         return (self._call(verbs.ListWorkers(), verbs.Workers, call_timeout)).workers
 
+    def drain_worker(self, worker: str, *, call_timeout: Duration | None = None) -> tuple[str, ...]:
+        """Hand a worker nothing more; it finishes what it runs and goes. Returns the ids of its sessions.
+
+        worker: its id, or one of its sessions'. One that is away is told when it comes back. Raises WorkerNotFound.
+        """
+        drained = self._call(verbs.DrainWorker(worker), verbs.Drained, call_timeout)
+        return tuple(ids.to_text(session_id) for session_id in drained.session_ids)
+
     def cluster(self, *, call_timeout: Duration | None = None) -> verbs.Cluster:
         """The members and who leads."""
         return self._call(verbs.GetCluster(), verbs.Cluster, call_timeout)

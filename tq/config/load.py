@@ -97,7 +97,8 @@ def _imply(found: Found) -> None:
     if certificate is not None and certificate.line == 0:
         # Somebody who names a certificate beside the file means to use it.
         found.values["api", "enable_tls"] = True
-    if ("backend", "stackduck") in found.places:
+    stores = (("backend", "stackduck"), ("backend", "redis_url"), ("backend", "database_url"))
+    if any(path in found.places for path in stores):
         found.values.setdefault(("backend", "kind"), "stackduck")
 
 

@@ -117,6 +117,11 @@ class RaftSection:
     peers: tuple[Peer, ...] = setting(
         (), Peers(), "The other nodes: a map from node id to host:port, or a list of host:port."
     )
+    join: bool = setting(
+        False,
+        Boolean(),
+        "Begin as an observer that a cluster is to take in (`tq-admin add-node`). Without meaning once it did.",
+    )
     election_timeout_ms: int = setting(
         1000, Integer(50, 60_000), "Silence of the leader after which others stand for election."
     )
@@ -298,30 +303,37 @@ class WorkerSection:
     burst: bool = setting(False, Boolean(), "Stop when the queues are empty.", flag="burst", switch=True)
 
 
+_REDIS_URL = Optional(Text("redis://host:port/db", r"rediss?://\S+", secret=True), "none")
+_DATABASE_URL = Optional(
+    Text("postgres://user:password@host/database", r"postgres(ql)?://\S+", secret=True), "none"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class StackduckSection:
     """Where StackDuck's data is."""
 
-    redis_url: str | None = setting(
-        None,
-        Optional(Text("redis://host:port/db", r"rediss?://\S+", secret=True), "none"),
-        "Its Redis.",
-        secret=True,
-    )
-    database_url: str | None = setting(
-        None,
-        Optional(Text("postgres://user:password@host/database", r"postgres(ql)?://\S+", secret=True), "none"),
-        "Its PostgreSQL.",
-        secret=True,
-    )
+    redis_url: str | None = setting(None, _REDIS_URL, "Its Redis.", secret=True)
+    database_url: str | None = setting(None, _DATABASE_URL, "Its PostgreSQL.", secret=True)
 
 
 @dataclass(frozen=True, slots=True)
 class BackendSection:
     """What keeps the tasks."""
 
-    kind: str = setting("native", Choice(("native", "stackduck")), "`native`: tq's own log and store.")
+    kind: str = setting(
+        "native",
+        Choice(("native", "stackduck")),
+        "`native`: tq's own log and store. `stackduck`: the stores of a StackDuck deployment.",
+    )
+    redis_url: str | None = setting(None, _REDIS_URL, "For `stackduck`: its Redis.", secret=True)
+    database_url: str | None = setting(None, _DATABASE_URL, "For `stackduck`: its PostgreSQL.", secret=True)
     stackduck: StackduckSection = section(StackduckSection)
+
+    @property
+    def stores(self) -> tuple[str | None, str | None]:
+        """StackDuck's Redis and PostgreSQL, wherever they are named."""
+        return self.redis_url or self.stackduck.redis_url, self.database_url or self.stackduck.database_url
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,14 +182,13 @@ def _auth(config: BrokerConfig) -> Iterator[Finding]:
 
 def _backend(config: BrokerConfig, given: Mapping[Path, Place]) -> Iterator[Finding]:
     backend = config.backend
-    named = backend.stackduck.redis_url or backend.stackduck.database_url
-    if backend.kind == "stackduck" and not (backend.stackduck.redis_url and backend.stackduck.database_url):
+    if backend.kind == "stackduck" and not all(backend.stores):
         yield Finding(
             (("backend", "stackduck"), ("backend", "kind")),
             "StackDuck's stores are not both named",
-            "give backend.stackduck.redis_url and backend.stackduck.database_url",
+            "give backend.redis_url and backend.database_url",
         )
-    if backend.kind == "native" and named and ("backend", "kind") in given:
+    if backend.kind == "native" and any(backend.stores) and ("backend", "kind") in given:
         yield Finding(
             (("backend", "kind"), ("backend", "stackduck")),
             "kind is native, and StackDuck's stores are named",

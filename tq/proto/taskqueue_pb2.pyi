@@ -22,6 +22,12 @@ class TaskStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     TASK_STATUS_DEAD_LETTER: _ClassVar[TaskStatus]
     TASK_STATUS_CANCELLED: _ClassVar[TaskStatus]
     TASK_STATUS_EXPIRED: _ClassVar[TaskStatus]
+
+class Consistency(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CONSISTENCY_LEADER: _ClassVar[Consistency]
+    CONSISTENCY_LOCAL: _ClassVar[Consistency]
+    CONSISTENCY_LINEARIZABLE: _ClassVar[Consistency]
 TASK_STATUS_UNSPECIFIED: TaskStatus
 TASK_STATUS_SCHEDULED: TaskStatus
 TASK_STATUS_BLOCKED: TaskStatus
@@ -32,6 +38,9 @@ TASK_STATUS_COMPLETED: TaskStatus
 TASK_STATUS_DEAD_LETTER: TaskStatus
 TASK_STATUS_CANCELLED: TaskStatus
 TASK_STATUS_EXPIRED: TaskStatus
+CONSISTENCY_LEADER: Consistency
+CONSISTENCY_LOCAL: Consistency
+CONSISTENCY_LINEARIZABLE: Consistency
 
 class TaskSpec(_message.Message):
     __slots__ = ("task_id", "task_type", "queue", "payload", "priority", "schedule_at", "delay_seconds", "timeout_seconds", "max_retries", "retry", "dependencies", "expires_at", "unique_key", "unique_ttl_seconds", "metadata")
@@ -220,14 +229,16 @@ class SubmitTasksResponse(_message.Message):
     def __init__(self, tasks: _Optional[_Iterable[_Union[SubmitTaskResponse, _Mapping]]] = ...) -> None: ...
 
 class GetTaskStatusRequest(_message.Message):
-    __slots__ = ("task_id", "wait_seconds", "with_payload")
+    __slots__ = ("task_id", "wait_seconds", "with_payload", "consistency")
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     WAIT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     WITH_PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    CONSISTENCY_FIELD_NUMBER: _ClassVar[int]
     task_id: str
     wait_seconds: float
     with_payload: bool
-    def __init__(self, task_id: _Optional[str] = ..., wait_seconds: _Optional[float] = ..., with_payload: _Optional[bool] = ...) -> None: ...
+    consistency: Consistency
+    def __init__(self, task_id: _Optional[str] = ..., wait_seconds: _Optional[float] = ..., with_payload: _Optional[bool] = ..., consistency: _Optional[_Union[Consistency, str]] = ...) -> None: ...
 
 class CancelTaskRequest(_message.Message):
     __slots__ = ("task_id", "force")
@@ -246,20 +257,22 @@ class CancelTaskResponse(_message.Message):
     def __init__(self, task_id: _Optional[str] = ..., status: _Optional[_Union[TaskStatus, str]] = ...) -> None: ...
 
 class ListTasksRequest(_message.Message):
-    __slots__ = ("status", "task_type", "queue", "limit", "offset", "cursor")
+    __slots__ = ("status", "task_type", "queue", "limit", "offset", "cursor", "consistency")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     TASK_TYPE_FIELD_NUMBER: _ClassVar[int]
     QUEUE_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
+    CONSISTENCY_FIELD_NUMBER: _ClassVar[int]
     status: TaskStatus
     task_type: str
     queue: str
     limit: int
     offset: int
     cursor: str
-    def __init__(self, status: _Optional[_Union[TaskStatus, str]] = ..., task_type: _Optional[str] = ..., queue: _Optional[str] = ..., limit: _Optional[int] = ..., offset: _Optional[int] = ..., cursor: _Optional[str] = ...) -> None: ...
+    consistency: Consistency
+    def __init__(self, status: _Optional[_Union[TaskStatus, str]] = ..., task_type: _Optional[str] = ..., queue: _Optional[str] = ..., limit: _Optional[int] = ..., offset: _Optional[int] = ..., cursor: _Optional[str] = ..., consistency: _Optional[_Union[Consistency, str]] = ...) -> None: ...
 
 class ListTasksResponse(_message.Message):
     __slots__ = ("tasks", "total", "limit", "offset", "next_cursor")
@@ -276,8 +289,10 @@ class ListTasksResponse(_message.Message):
     def __init__(self, tasks: _Optional[_Iterable[_Union[Task, _Mapping]]] = ..., total: _Optional[int] = ..., limit: _Optional[int] = ..., offset: _Optional[int] = ..., next_cursor: _Optional[str] = ...) -> None: ...
 
 class GetStatsRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("consistency",)
+    CONSISTENCY_FIELD_NUMBER: _ClassVar[int]
+    consistency: Consistency
+    def __init__(self, consistency: _Optional[_Union[Consistency, str]] = ...) -> None: ...
 
 class Stats(_message.Message):
     __slots__ = ("pending_count", "in_progress_count", "scheduled_count", "blocked_count", "retrying_count", "completed_count", "dead_letter_count", "cancelled_count", "expired_count", "completed_last_hour", "failed_last_hour", "worker_count", "avg_processing_time_ms", "oldest_pending_age_ms", "queue_depth_by_priority", "queues", "durability")
@@ -328,7 +343,7 @@ class PriorityDepths(_message.Message):
     def __init__(self, high: _Optional[int] = ..., normal: _Optional[int] = ..., low: _Optional[int] = ...) -> None: ...
 
 class QueueStats(_message.Message):
-    __slots__ = ("queue", "pending", "in_progress", "scheduled", "blocked", "retrying", "dead_letter", "oldest_pending_age_ms", "paused", "paused_reason", "unserved")
+    __slots__ = ("queue", "pending", "in_progress", "scheduled", "blocked", "retrying", "dead_letter", "oldest_pending_age_ms", "paused", "paused_reason", "unserved", "in_per_minute", "out_per_minute")
     QUEUE_FIELD_NUMBER: _ClassVar[int]
     PENDING_FIELD_NUMBER: _ClassVar[int]
     IN_PROGRESS_FIELD_NUMBER: _ClassVar[int]
@@ -340,6 +355,8 @@ class QueueStats(_message.Message):
     PAUSED_FIELD_NUMBER: _ClassVar[int]
     PAUSED_REASON_FIELD_NUMBER: _ClassVar[int]
     UNSERVED_FIELD_NUMBER: _ClassVar[int]
+    IN_PER_MINUTE_FIELD_NUMBER: _ClassVar[int]
+    OUT_PER_MINUTE_FIELD_NUMBER: _ClassVar[int]
     queue: str
     pending: int
     in_progress: int
@@ -351,7 +368,9 @@ class QueueStats(_message.Message):
     paused: bool
     paused_reason: str
     unserved: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, queue: _Optional[str] = ..., pending: _Optional[int] = ..., in_progress: _Optional[int] = ..., scheduled: _Optional[int] = ..., blocked: _Optional[int] = ..., retrying: _Optional[int] = ..., dead_letter: _Optional[int] = ..., oldest_pending_age_ms: _Optional[int] = ..., paused: _Optional[bool] = ..., paused_reason: _Optional[str] = ..., unserved: _Optional[_Iterable[str]] = ...) -> None: ...
+    in_per_minute: int
+    out_per_minute: int
+    def __init__(self, queue: _Optional[str] = ..., pending: _Optional[int] = ..., in_progress: _Optional[int] = ..., scheduled: _Optional[int] = ..., blocked: _Optional[int] = ..., retrying: _Optional[int] = ..., dead_letter: _Optional[int] = ..., oldest_pending_age_ms: _Optional[int] = ..., paused: _Optional[bool] = ..., paused_reason: _Optional[str] = ..., unserved: _Optional[_Iterable[str]] = ..., in_per_minute: _Optional[int] = ..., out_per_minute: _Optional[int] = ...) -> None: ...
 
 class StreamTaskUpdatesRequest(_message.Message):
     __slots__ = ("task_id",)
@@ -478,16 +497,18 @@ class TaskProgress(_message.Message):
     def __init__(self, task_id: _Optional[str] = ..., fraction: _Optional[float] = ..., text: _Optional[str] = ...) -> None: ...
 
 class WorkResponse(_message.Message):
-    __slots__ = ("answers", "deliveries", "aborts", "draining")
+    __slots__ = ("answers", "deliveries", "aborts", "draining", "drain")
     ANSWERS_FIELD_NUMBER: _ClassVar[int]
     DELIVERIES_FIELD_NUMBER: _ClassVar[int]
     ABORTS_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
+    DRAIN_FIELD_NUMBER: _ClassVar[int]
     answers: _containers.RepeatedCompositeFieldContainer[WorkAnswer]
     deliveries: _containers.RepeatedCompositeFieldContainer[Delivery]
     aborts: _containers.RepeatedCompositeFieldContainer[Abort]
     draining: Draining
-    def __init__(self, answers: _Optional[_Iterable[_Union[WorkAnswer, _Mapping]]] = ..., deliveries: _Optional[_Iterable[_Union[Delivery, _Mapping]]] = ..., aborts: _Optional[_Iterable[_Union[Abort, _Mapping]]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ...) -> None: ...
+    drain: Drain
+    def __init__(self, answers: _Optional[_Iterable[_Union[WorkAnswer, _Mapping]]] = ..., deliveries: _Optional[_Iterable[_Union[Delivery, _Mapping]]] = ..., aborts: _Optional[_Iterable[_Union[Abort, _Mapping]]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ...) -> None: ...
 
 class WorkAnswer(_message.Message):
     __slots__ = ("request_id", "registered", "lost", "error")
@@ -561,6 +582,12 @@ class Abort(_message.Message):
     token: int
     reason: str
     def __init__(self, task_id: _Optional[str] = ..., token: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class Drain(_message.Message):
+    __slots__ = ("reason",)
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    def __init__(self, reason: _Optional[str] = ...) -> None: ...
 
 class Draining(_message.Message):
     __slots__ = ("retry_after_ms", "reason")

@@ -10,7 +10,7 @@ from typing import Any
 
 from tq import verbs
 from tq.protocol import limits
-from tq.protocol.fields import Blob, Line, Many, Metadata, Optional, Text
+from tq.protocol.fields import Blob, Line, Many, Metadata, Optional, Text, Whole
 from tq.protocol.records import Record
 from tq.protocol.requests import FLAG, HELD, ID, NUMBER, PAYLOAD, POLICY
 from tq.task import Attempt, Counters, TaskView
@@ -18,6 +18,8 @@ from tq.task import Attempt, Counters, TaskView
 _WORD = Line(limits.TEXT_CHARS_MAX)
 _WORDS = Text(limits.PEER_TEXT_CHARS_MAX)
 _LIST = limits.PEER_LIST_ITEMS_MAX
+_NUMBER_OR_NONE = Whole(-1)
+_NUMBERS = Many(_NUMBER_OR_NONE, _LIST)
 
 _COUNTERS = Record(Counters, **dict.fromkeys(Counters._fields, NUMBER))
 _ATTEMPT = Record(
@@ -60,6 +62,7 @@ VIEW = Record(
     unique_key=_WORD,
     metadata=Metadata(),
     progress=Optional(Record(tuple, permille=NUMBER, text=_WORDS)),
+    result_bytes=_NUMBER_OR_NONE,
 )
 _VIEWS = Many(VIEW, _LIST)
 DELIVERY = Record(
@@ -90,6 +93,8 @@ _QUEUE_STATS = Record(
     paused=FLAG,
     paused_reason=_WORDS,
     unserved=Many(_WORD, _LIST),
+    in_per_minute=_NUMBER_OR_NONE,
+    out_per_minute=_NUMBER_OR_NONE,
 )
 _WORKER = Record(
     verbs.WorkerView,
@@ -118,6 +123,42 @@ _MEMBER = Record(
     applied_index=NUMBER,
     lag=NUMBER,
     is_self=FLAG,
+    is_joining=FLAG,
+    client_address=_WORD,
+    first_index=NUMBER,
+    last_index=NUMBER,
+    snapshot_age_ms=Whole(-1),
+    version=_WORD,
+)
+_TYPE_STATS = Record(verbs.TypeStats, task_type=_WORD, pending=NUMBER, workers=NUMBER)
+_QUEUE_VIEW = Record(verbs.QueueView, stats=_QUEUE_STATS, task_types=Many(_TYPE_STATS, _LIST))
+_LATENCY = Record(
+    verbs.Latency,
+    window_ms=NUMBER,
+    **dict.fromkeys(verbs.Latency._fields[1:], _NUMBER_OR_NONE),
+)
+_FAILURE = Record(
+    verbs.Failure,
+    at_ms=NUMBER,
+    task_id=ID,
+    task_type=_WORD,
+    queue=_WORD,
+    state=NUMBER,
+    attempt=NUMBER,
+    worker_id=_WORD,
+    cause=_NUMBER_OR_NONE,
+    error=_WORDS,
+)
+_DEAD_LETTER_GROUP = Record(
+    verbs.DeadLetterGroup,
+    fingerprint=_WORD,
+    task_type=_WORD,
+    queue=_WORD,
+    error=_WORDS,
+    tasks=NUMBER,
+    first_ms=NUMBER,
+    last_ms=NUMBER,
+    task_id=ID,
 )
 _EXISTING = Record(verbs.Existing, position=NUMBER, task_id=ID, created_ms=NUMBER)
 _CODES = Blob(limits.BATCH_ITEMS_MAX)
@@ -151,6 +192,18 @@ REPLIES: dict[type[tuple[Any, ...]], Record] = {
             problems=Many(_WORDS, _LIST),
         ),
         Record(verbs.BackedUp, directory=_WORDS, at_index=NUMBER, bytes=NUMBER, files=NUMBER),
+        Record(verbs.Drained, session_ids=Many(ID, _LIST)),
+        Record(
+            verbs.Series,
+            now_ms=NUMBER,
+            start_ms=NUMBER,
+            **dict.fromkeys(("submitted", "completed", "failed", "high", "normal", "low"), _NUMBERS),
+            latency=_LATENCY,
+        ),
+        Record(verbs.Queues, queues=Many(_QUEUE_VIEW, _LIST)),
+        Record(verbs.Failures, failures=Many(_FAILURE, _LIST)),
+        Record(verbs.DeadLetters, groups=Many(_DEAD_LETTER_GROUP, _LIST), total=NUMBER, scanned=NUMBER),
+        Record(verbs.Changed, done=NUMBER, skipped=NUMBER, next_cursor=NUMBER),
         Record(verbs.Registered, lost=Many(HELD, _LIST), grace_ms=NUMBER),
         Record(verbs.Settled, codes=_CODES),
         Record(verbs.Claimed, tasks=_DELIVERIES),
@@ -165,6 +218,7 @@ PUSHES: dict[type[tuple[Any, ...]], Record] = {
         Record(verbs.Abort, items=Many(Record(tuple, task_id=ID, token=NUMBER, reason=_WORDS), _LIST)),
         Record(verbs.TaskEnded, tasks=_VIEWS),
         Record(verbs.Draining, retry_after_ms=NUMBER, reason=_WORDS),
+        Record(verbs.Drain, reason=_WORDS),
     )
 }
 """push class -> its record; total over Push (a test checks it)."""

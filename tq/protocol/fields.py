@@ -236,11 +236,22 @@ class Optional:
 
 
 class Many:
-    """A list of values of one kind. distinct: none may stand twice, or, for rows, no first field."""
+    """A list of values of one kind.
 
-    def __init__(self, inside: Field, items_max: int, *, items_min: int = 0, distinct: bool = False) -> None:
+    distinct: none may stand twice, or, for rows, no first field. alike: rows may, when they are the same in all fields.
+    """
+
+    def __init__(
+        self,
+        inside: Field,
+        items_max: int,
+        *,
+        items_min: int = 0,
+        distinct: bool = False,
+        alike: bool = False,
+    ) -> None:
         self._inside, self._items_min, self._items_max = inside, items_min, items_max
-        self._distinct = distinct
+        self._distinct, self._alike = distinct, alike
 
     def read(self, value: object) -> tuple[object, ...]:
         if not isinstance(value, (tuple, list)):
@@ -254,7 +265,7 @@ class Many:
         except Fault as fault:
             raise fault.inside(f"[{fault.row}]") from None
         if self._distinct and len(items) > 1:
-            _check_distinct(items)
+            _check_distinct(items, alike=self._alike)
         return items
 
     def read_column(self, column: Sequence[object]) -> Sequence[object]:
@@ -263,13 +274,16 @@ class Many:
         return read_each(self, column)
 
 
-def _check_distinct(items: tuple[object, ...]) -> None:
+def _check_distinct(items: tuple[object, ...], *, alike: bool) -> None:
     keys = [item[0] if isinstance(item, tuple) else item for item in items]
     if len(set(keys)) == len(keys):
         return
     first: dict[object, int] = {}
-    again = next(place for place, key in enumerate(keys) if first.setdefault(key, place) != place)
-    raise Fault(f"the same id stands at [{first[keys[again]]}]").inside(f"[{again}]")
+    for place, key in enumerate(keys):
+        before = first.setdefault(key, place)
+        if before != place and not (alike and items[before] == items[place]):
+            other = ", with other fields" if alike else ""
+            raise Fault(f"the same id stands at [{before}]{other}").inside(f"[{place}]")
 
 
 def shown(value: object) -> str:

@@ -45,6 +45,18 @@ class FrameType(IntEnum):
     GET_CLUSTER = 34
     GET_HEALTH = 35
     BACKUP = 36
+    ADD_NODE = 37
+    REMOVE_NODE = 38
+    TRANSFER_LEADERSHIP = 39
+    DRAIN_WORKER = 40
+    GET_SERIES = 41
+    LIST_QUEUES = 42
+    LIST_FAILURES = 43
+    GROUP_DEAD_LETTERS = 44
+    CANCEL_MANY = 45
+    RETRY_MANY = 46
+    FORGET_MANY = 47
+    DRAIN = 48
 
 
 TYPE_OF: dict[type[Request] | type[Push], FrameType] = {
@@ -74,6 +86,18 @@ TYPE_OF: dict[type[Request] | type[Push], FrameType] = {
     verbs.GetCluster: FrameType.GET_CLUSTER,
     verbs.GetHealth: FrameType.GET_HEALTH,
     verbs.Backup: FrameType.BACKUP,
+    verbs.AddNode: FrameType.ADD_NODE,
+    verbs.RemoveNode: FrameType.REMOVE_NODE,
+    verbs.TransferLeadership: FrameType.TRANSFER_LEADERSHIP,
+    verbs.DrainWorker: FrameType.DRAIN_WORKER,
+    verbs.GetSeries: FrameType.GET_SERIES,
+    verbs.ListQueues: FrameType.LIST_QUEUES,
+    verbs.ListFailures: FrameType.LIST_FAILURES,
+    verbs.GroupDeadLetters: FrameType.GROUP_DEAD_LETTERS,
+    verbs.CancelMany: FrameType.CANCEL_MANY,
+    verbs.RetryMany: FrameType.RETRY_MANY,
+    verbs.ForgetMany: FrameType.FORGET_MANY,
+    verbs.Drain: FrameType.DRAIN,
 }
 """Request or push class -> its frame type. Replies travel as ACK, errors as NACK."""
 

@@ -78,14 +78,19 @@ class Record:
 
 
 class Ruled:
-    """A record whose fields must also fit together. rule: raises Fault when they do not."""
+    """A record whose fields must also fit together. rule: raises Fault when they do not.
 
-    def __init__(self, record: Record, rule: Callable[[tuple[Any, ...]], None]) -> None:
+    given: the rule is about values that have this field, and the others do not pay for it.
+    """
+
+    def __init__(self, record: Record, rule: Callable[[tuple[Any, ...]], None], *, given: str) -> None:
         self._record, self._rule = record, rule
+        self._place = record.names.index(given)
 
     def read(self, row: object) -> tuple[Any, ...]:
         value = self._record.read(row)
-        self._rule(value)
+        if value[self._place]:
+            self._rule(value)
         return value
 
     def read_column(self, column: Sequence[object]) -> Sequence[object]:
@@ -93,7 +98,8 @@ class Ruled:
         row = 0
         try:
             for row, value in enumerate(values):  # noqa: B007  the fault below wants it
-                self._rule(value)
+                if value[self._place]:
+                    self._rule(value)
         except Fault as fault:
             fault.row = row
             raise

@@ -6,7 +6,7 @@ from typing import Any
 
 from tq import verbs
 from tq.protocol import limits
-from tq.protocol.fields import Blob, Fault, Flag, Id, Line, Many, Metadata, Optional, Text, Whole
+from tq.protocol.fields import Blob, Fault, Field, Flag, Id, Line, Many, Metadata, Optional, Text, Whole
 from tq.protocol.records import Record, Ruled
 from tq.retry import CUSTOM, CUSTOM_DELAYS_MAX, DELAY_MS_MAX, STRATEGIES, RetryPolicy
 from tq.task import (
@@ -54,7 +54,14 @@ def _has_its_delays(policy: tuple[Any, ...]) -> None:
         raise Fault(f"0 items; the custom strategy takes 1 to {CUSTOM_DELAYS_MAX}").inside(".delays_ms")
 
 
-RETRY = Ruled(POLICY, _has_its_delays)
+RETRY = Ruled(POLICY, _has_its_delays, given="strategy")
+
+
+def _has_its_key(task: tuple[Any, ...]) -> None:
+    if not task[12]:
+        raise Fault("is given without a unique_key").inside(".unique_ttl_ms")
+
+
 TASK = Record(
     TaskSpec,
     task_id=ID,
@@ -73,7 +80,8 @@ TASK = Record(
     unique_ttl_ms=DELAY,
     metadata=Metadata(),
 )
-TASKS = Many(TASK, limits.BATCH_ITEMS_MAX, distinct=True)
+NEW_TASK = Ruled(TASK, _has_its_key, given="unique_ttl_ms")
+TASKS = Many(NEW_TASK, limits.BATCH_ITEMS_MAX, distinct=True, alike=True)
 
 # ---------------------------------------------------------------- requests
 
@@ -90,6 +98,17 @@ HELD = Record(tuple, task_id=ID, token=NUMBER)
 _EXTENSION = Record(tuple, task_id=ID, token=NUMBER, ms=Whole(1, TIMEOUT_MS_MAX))
 _PROGRESS = Record(tuple, task_id=ID, permille=Whole(0, 1000), text=Text(limits.PROGRESS_CHARS_MAX, cut=True))
 _CAPACITY = Whole(0, limits.CAPACITY_MAX)
+_CONSISTENCY = Whole(verbs.LOCAL, verbs.LINEARIZABLE)
+_FINGERPRINT = Line(limits.FINGERPRINT_CHARS_MAX)
+_MANY: dict[str, Field] = {
+    "task_ids": Many(ID, limits.CHANGE_TASKS_MAX, distinct=True),
+    "state": STATE,
+    "task_type": NAME_OR_NONE,
+    "queue": NAME_OR_NONE,
+    "limit": Whole(1, limits.CHANGE_TASKS_MAX),
+    "cursor": NUMBER,
+}
+"""What is the same in the requests about many tasks."""
 
 REQUESTS: dict[type[tuple[Any, ...]], Record] = {
     record.kind: record
@@ -100,7 +119,8 @@ REQUESTS: dict[type[tuple[Any, ...]], Record] = {
             task_id=ID,
             wait_ms=Whole(0, limits.GET_WAIT_MS_MAX),
             with_payload=FLAG,
-            consistency=Whole(0, 2),
+            consistency=_CONSISTENCY,
+            with_result=FLAG,
         ),
         Record(verbs.Watch, task_ids=Many(ID, limits.BATCH_ITEMS_MAX, distinct=True)),
         Record(verbs.Cancel, task_id=ID, force=FLAG),
@@ -113,6 +133,11 @@ REQUESTS: dict[type[tuple[Any, ...]], Record] = {
             limit=Whole(1, limits.PAGE_TASKS_MAX),
             offset=Whole(0, limits.PAGE_OFFSET_MAX),
             cursor=NUMBER,
+            consistency=_CONSISTENCY,
+            worker_id=NAME_OR_NONE,
+            fingerprint=_FINGERPRINT,
+            oldest_first=FLAG,
+            with_result=FLAG,
         ),
         Record(
             verbs.Purge,
@@ -124,10 +149,26 @@ REQUESTS: dict[type[tuple[Any, ...]], Record] = {
         ),
         Record(verbs.PauseQueue, queue=NAME, reason=NOTE),
         Record(verbs.ResumeQueue, queue=NAME),
-        Record(verbs.GetStats),
+        Record(verbs.GetStats, consistency=_CONSISTENCY),
         Record(verbs.ListWorkers),
-        Record(verbs.GetCluster),
+        Record(verbs.GetCluster, own=FLAG),
         Record(verbs.GetHealth),
+        Record(
+            verbs.AddNode,
+            node_id=NAME,
+            address=Line(limits.TEXT_CHARS_MAX, chars_min=1),
+            votes=FLAG,
+        ),
+        Record(verbs.DrainWorker, worker=NAME),
+        Record(verbs.GetSeries),
+        Record(verbs.ListQueues),
+        Record(verbs.ListFailures, limit=Whole(1, limits.FAILURES_MAX)),
+        Record(verbs.GroupDeadLetters, task_type=NAME_OR_NONE, queue=NAME_OR_NONE),
+        Record(verbs.CancelMany, **_MANY, force=FLAG),
+        Record(verbs.RetryMany, **_MANY, fingerprint=_FINGERPRINT, max_retries=Whole(-1, RETRIES_MAX)),
+        Record(verbs.ForgetMany, **_MANY, fingerprint=_FINGERPRINT),
+        Record(verbs.RemoveNode, node_id=NAME),
+        Record(verbs.TransferLeadership, node_id=NAME_OR_NONE),
         Record(verbs.Backup, directory=Line(limits.PATH_CHARS_MAX, chars_min=1)),
         Record(
             verbs.Register,

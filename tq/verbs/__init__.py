@@ -13,9 +13,31 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from tq.task import TaskView
+from tq.verbs.operating import (
+    CancelMany,
+    Changed,
+    DeadLetterGroup,
+    DeadLetters,
+    Drained,
+    DrainWorker,
+    Failure,
+    Failures,
+    ForgetMany,
+    GetSeries,
+    GroupDeadLetters,
+    Latency,
+    ListFailures,
+    ListQueues,
+    Queues,
+    QueueView,
+    RetryMany,
+    Series,
+    TypeStats,
+)
 from tq.verbs.pushes import (
     Abort,
     Deliver,
+    Drain,
     Draining,
     TaskEnded,
 )
@@ -43,6 +65,10 @@ from tq.verbs.replies import (
     WorkerView,
 )
 from tq.verbs.requests import (
+    LEADER,
+    LINEARIZABLE,
+    LOCAL,
+    AddNode,
     Backup,
     Cancel,
     Claim,
@@ -59,12 +85,14 @@ from tq.verbs.requests import (
     Ping,
     Purge,
     Register,
+    RemoveNode,
     ResumeQueue,
     Retry,
     SetCapacity,
     Settle,
     SettleItem,
     Submit,
+    TransferLeadership,
     Watch,
 )
 
@@ -82,7 +110,18 @@ Request: TypeAlias = (
     | ListWorkers
     | GetCluster
     | GetHealth
+    | AddNode
+    | RemoveNode
+    | TransferLeadership
     | Backup
+    | DrainWorker
+    | GetSeries
+    | ListQueues
+    | ListFailures
+    | GroupDeadLetters
+    | CancelMany
+    | RetryMany
+    | ForgetMany
     | Register
     | Heartbeat
     | SetCapacity
@@ -108,8 +147,14 @@ Reply: TypeAlias = (
     | Registered
     | Settled
     | Claimed
+    | Drained
+    | Series
+    | Queues
+    | Failures
+    | DeadLetters
+    | Changed
 )
-Push: TypeAlias = Deliver | Abort | TaskEnded | Draining
+Push: TypeAlias = Deliver | Abort | TaskEnded | Draining | Drain
 
 REPLY_OF: dict[type[Request], type[Reply]] = {
     Submit: Submitted,
@@ -125,7 +170,18 @@ REPLY_OF: dict[type[Request], type[Reply]] = {
     ListWorkers: Workers,
     GetCluster: Cluster,
     GetHealth: Health,
+    AddNode: Cluster,
+    RemoveNode: Cluster,
+    TransferLeadership: Cluster,
     Backup: BackedUp,
+    DrainWorker: Drained,
+    GetSeries: Series,
+    ListQueues: Queues,
+    ListFailures: Failures,
+    GroupDeadLetters: DeadLetters,
+    CancelMany: Changed,
+    RetryMany: Changed,
+    ForgetMany: Changed,
     Register: Registered,
     Heartbeat: Done,
     SetCapacity: Done,
@@ -139,55 +195,81 @@ REPLY_OF: dict[type[Request], type[Reply]] = {
 
 __all__ = [
     "Abort",
+    "AddNode",
     "BackedUp",
     "Backup",
     "Cancel",
+    "CancelMany",
+    "Changed",
     "Claim",
     "Claimed",
     "Cluster",
+    "DeadLetterGroup",
+    "DeadLetters",
     "Deliver",
     "Delivery",
     "Deregister",
     "Done",
+    "Drain",
+    "Drained",
     "Draining",
+    "DrainWorker",
     "Existing",
     "Extend",
+    "Failure",
+    "Failures",
+    "ForgetMany",
     "GetCluster",
     "GetHealth",
+    "GetSeries",
     "GetStats",
     "GetTask",
+    "GroupDeadLetters",
     "Health",
     "Heartbeat",
+    "Latency",
+    "LEADER",
+    "LINEARIZABLE",
+    "ListFailures",
+    "ListQueues",
     "ListTasks",
     "ListWorkers",
+    "LOCAL",
     "Member",
     "PauseQueue",
     "Ping",
     "Purge",
     "Purged",
     "Push",
+    "Queues",
     "QueueStats",
-    "REPLY_OF",
+    "QueueView",
     "Register",
     "Registered",
+    "RemoveNode",
     "Reply",
+    "REPLY_OF",
     "Request",
     "ResumeQueue",
     "Retry",
-    "SETTLED_LEASE_LOST",
-    "SETTLED_OK",
+    "RetryMany",
+    "Series",
     "SetCapacity",
     "Settle",
-    "SettleItem",
     "Settled",
+    "SETTLED_LEASE_LOST",
+    "SETTLED_OK",
+    "SettleItem",
     "Stats",
     "Submit",
     "Submitted",
     "TaskEnded",
     "TaskPage",
     "TaskRef",
+    "TransferLeadership",
+    "TypeStats",
     "Watch",
     "Watching",
-    "WorkerView",
     "Workers",
+    "WorkerView",
 ]

@@ -31,3 +31,9 @@ class Draining(NamedTuple):
 
     retry_after_ms: int
     reason: str = ""
+
+
+class Drain(NamedTuple):
+    """Somebody drains this worker: take nothing more, finish what runs, hand back the rest, deregister and go."""
+
+    reason: str = ""

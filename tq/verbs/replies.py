@@ -57,7 +57,10 @@ class Purged(NamedTuple):
 
 
 class QueueStats(NamedTuple):
-    """One queue. unserved: task types with waiting tasks that no connected worker serves."""
+    """One queue. unserved: task types with waiting tasks that no connected worker serves.
+
+    in_per_minute, out_per_minute: tasks that came, that ended, within the last minute; -1 = not known yet.
+    """
 
     queue: str
     pending: int
@@ -70,6 +73,8 @@ class QueueStats(NamedTuple):
     paused: bool = False
     paused_reason: str = ""
     unserved: tuple[str, ...] = ()
+    in_per_minute: int = -1
+    out_per_minute: int = -1
 
 
 class Stats(NamedTuple):
@@ -120,7 +125,13 @@ class Workers(NamedTuple):
 
 
 class Member(NamedTuple):
-    """role: leader, follower, candidate, observer or standalone. lag: entries behind the leader."""
+    """role: leader, follower, candidate, observer, standalone; unreachable for one that does not answer.
+
+    address: where its peers reach it. lag: entries behind the leader. is_self: the one that answers.
+    is_joining: an observer that votes as soon as it has caught up. client_address: where its clients go, empty = not
+    known. first_index, last_index: of the entries it holds. snapshot_age_ms: of the newest snapshot it made or took
+    over since it started, -1 = none.
+    """
 
     node_id: str
     address: str
@@ -130,9 +141,17 @@ class Member(NamedTuple):
     applied_index: int
     lag: int = 0
     is_self: bool = False
+    is_joining: bool = False
+    client_address: str = ""
+    first_index: int = 0
+    last_index: int = 0
+    snapshot_age_ms: int = -1
+    version: str = ""
 
 
 class Cluster(NamedTuple):
+    """leader: its node id, empty = none is known."""
+
     members: tuple[Member, ...]
     leader: str
 

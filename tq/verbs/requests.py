@@ -6,6 +6,10 @@ from typing import NamedTuple
 
 from tq.task import TaskSpec
 
+LOCAL, LEADER, LINEARIZABLE = 0, 1, 2
+"""Whose word a read takes: this node's, which may be late; that of the node that leads, as it believes; that of the
+leader once a majority has confirmed that it still leads."""
+
 
 class Submit(NamedTuple):
     """Put tasks on their queues, all or none. -> Submitted"""
@@ -16,13 +20,14 @@ class Submit(NamedTuple):
 class GetTask(NamedTuple):
     """One task, as it is or, with wait_ms, as soon as it has ended or wait_ms have passed. -> TaskView
 
-    consistency: 0 local, 1 leader, 2 linearizable; one node answers all alike.
+    consistency: LOCAL, LEADER or LINEARIZABLE; a broker by itself answers all alike.
     """
 
     task_id: bytes
     wait_ms: int = 0
     with_payload: bool = False
     consistency: int = 1
+    with_result: bool = True
 
 
 class Watch(NamedTuple):
@@ -53,6 +58,8 @@ class ListTasks(NamedTuple):
 
     state: 0 = every state. task_type, queue: empty = every one. limit: 1-1000.
     cursor: a page's next_cursor, 0 = from the newest; stays right while tasks move. offset: skips, 0-100,000.
+    consistency: as for GetTask. worker_id: only what this worker runs. fingerprint: only dead letters of this group; such a
+    page may be short though there are more. oldest_first: the other way round, with cursors of its own.
     """
 
     state: int = 0
@@ -61,6 +68,11 @@ class ListTasks(NamedTuple):
     limit: int = 100
     offset: int = 0
     cursor: int = 0
+    consistency: int = 1
+    worker_id: str = ""
+    fingerprint: str = ""
+    oldest_first: bool = False
+    with_result: bool = True
 
 
 class Purge(NamedTuple):
@@ -90,7 +102,12 @@ class ResumeQueue(NamedTuple):
 
 
 class GetStats(NamedTuple):
-    """Counts and ages. -> Stats"""
+    """Counts and ages. -> Stats
+
+    consistency: as for GetTask; on a follower LOCAL knows no connected workers.
+    """
+
+    consistency: int = 1
 
 
 class ListWorkers(NamedTuple):
@@ -98,7 +115,40 @@ class ListWorkers(NamedTuple):
 
 
 class GetCluster(NamedTuple):
-    """The members. -> Cluster"""
+    """The members. -> Cluster
+
+    own: what the asked node knows by itself. Otherwise it asks the others too, and shows for each what it says of
+    itself; those that do not answer within a moment are shown as it knows them.
+    """
+
+    own: bool = False
+
+
+class AddNode(NamedTuple):
+    """Take a node into the cluster as an observer; it votes as soon as it has caught up. -> Cluster
+
+    address: where its peers reach it, host:port. votes: False keeps it an observer. A member's address, or whether it
+    is to vote, is changed by adding it again.
+    """
+
+    node_id: str
+    address: str
+    votes: bool = True
+
+
+class RemoveNode(NamedTuple):
+    """Take a node out of the cluster; a leader hands over first. -> Cluster"""
+
+    node_id: str
+
+
+class TransferLeadership(NamedTuple):
+    """Let another voting node lead; empty: the one that is furthest on. -> Cluster
+
+    New entries wait meanwhile, for a moment.
+    """
+
+    node_id: str = ""
 
 
 class GetHealth(NamedTuple):
@@ -155,7 +205,10 @@ class SetCapacity(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """Ask for up to `limit` tasks beyond the capacity, waiting up to wait_ms (0-30,000) for the first. -> Claimed"""
+    """Ask for up to `limit` tasks beyond the capacity, waiting up to wait_ms (0-30,000) for the first. -> Claimed
+
+    A claim ends the one before it. limit 0, which doors may say and the wire does not carry, does only that.
+    """
 
     limit: int = 1
     wait_ms: int = 0

@@ -21,7 +21,7 @@ from tq.clock import Clock, SystemClock
 from tq.errors import BadRequest, Outcome, TqError
 from tq.logs import get_logger
 from tq.task import DEFAULT_QUEUE
-from tq.verbs import Abort, Delivery, Reply
+from tq.verbs import Abort, Delivery, Drain, Reply
 from tq.version import VERSION
 from tq.worker.app import App
 from tq.worker.consumer import ABANDONED_MAX, Consumer
@@ -192,6 +192,10 @@ class Worker:
 
     def on_abort(self, push: Abort) -> None:
         self._consumer.abort(push)
+
+    def on_drain(self, push: Drain) -> None:
+        log.info("drain_asked", push.reason or "the broker asks this worker to drain")
+        self.drain()
 
     def beat(self, wire: Wire, deadline: float) -> asyncio.Future[Reply]:
         return self._upkeep.beat(wire, self._consumer.running, deadline)

@@ -22,7 +22,9 @@ from tq.verbs import (
     Deliver,
     Delivery,
     Deregister,
+    Drain,
     Draining,
+    Ping,
     Push,
     Register,
     Registered,
@@ -38,6 +40,9 @@ REGISTER_WAIT_S = 10.0
 MISSED_BEATS_MAX = 2
 """A heartbeat unanswered for so many intervals: the connection is dead, whatever TCP thinks."""
 GOODBYE_WAIT_S = 2.0
+PING_S, PING_ANSWER_S = 1.5, 2.0
+"""Where there are other nodes to go to: how often a silent one is asked whether it is still there, and how long it has
+to answer. Together well within the grace in which another leader keeps this worker's leases."""
 
 
 class Identity(NamedTuple):
@@ -73,6 +78,8 @@ class Session(Protocol):
     def on_deliver(self, deliveries: tuple[Delivery, ...]) -> None: ...
 
     def on_abort(self, push: Abort) -> None: ...
+
+    def on_drain(self, push: Drain) -> None: ...
 
     def beat(self, wire: Wire, deadline: float) -> asyncio.Future[Reply]: ...
 
@@ -214,16 +221,33 @@ class Uplink:
         """Beat until the link is lost; says why it was."""
         assert self._lost is not None
         interval_s = self._identity.heartbeat_ms / 1000
+        look_s = interval_s if len(self._dialing.addresses) == 1 else min(interval_s, PING_S)
         loop = asyncio.get_running_loop()
+        beat_at = loop.time() + interval_s
         try:
             while True:
-                await asyncio.wait([self._lost], timeout=interval_s)
+                await asyncio.wait([self._lost], timeout=look_s)
                 if self._lost.done():
                     return self._lost.result()
+                if loop.time() + look_s / 2 < beat_at:
+                    self._ping(link, loop.time() + PING_ANSWER_S)
+                    continue
+                beat_at = loop.time() + interval_s
                 beat = self._session.beat(link, loop.time() + MISSED_BEATS_MAX * interval_s)
                 beat.add_done_callback(lambda done: self._on_beat(link, done))
         finally:
             self._link = None
+
+    def _ping(self, link: Link, deadline: float) -> None:
+        """A node that does not answer may have lost the lead without knowing: look for the one that has it."""
+
+        def answered(done: asyncio.Future[Reply]) -> None:
+            if not done.cancelled() and done.exception() is not None and link.is_open:
+                log.warning("broker_silent", f"{link.address} does not answer; looking for another node")
+                self._rotation.leave(link.address)
+                link.close()
+
+        link.request(Ping(), deadline).add_done_callback(answered)
 
     def _on_beat(self, link: Link, done: asyncio.Future[Reply]) -> None:
         """A beat that was refused or not answered ends the connection; the next registration sets things right."""
@@ -237,6 +261,8 @@ class Uplink:
             self._session.on_deliver(push.tasks)
         elif isinstance(push, Abort):
             self._session.on_abort(push)
+        elif isinstance(push, Drain):
+            self._session.on_drain(push)
         elif isinstance(push, Draining):
             log.info("broker_draining", push.reason or "the broker is stopping")
             self._pause_s = push.retry_after_ms / 1000

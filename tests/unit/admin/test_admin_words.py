@@ -102,9 +102,12 @@ def test_the_options_without_a_value_are_known() -> None:
     group = typer.main.get_command(make_app())
     shared = {name for param in group.params for name in param.opts if name.startswith("--")}
     assert shared == GLOBAL_VALUES | GLOBAL_SWITCHES | {"--watch", "--version"}
+    commands = list(group.commands.values())  # type: ignore[attr-defined]
+    for inner in [each for each in commands if hasattr(each, "commands")]:
+        commands += inner.commands.values()
     switches = {
         name
-        for command in group.commands.values()  # type: ignore[attr-defined]
+        for command in commands
         for param in command.params
         if getattr(param, "is_flag", False)
         for name in param.opts

@@ -33,8 +33,9 @@ def test_validate_says_that_the_settings_are_good(capsys: pytest.CaptureFixture[
     [
         ("broker: {prot: 1}", "port"),
         (
-            "backend: {kind: stackduck, stackduck: {redis_url: 'redis://h:1/0', database_url: 'postgres://h/d'}}",
-            "kind",
+            "{backend: {redis_url: 'redis://h:1/0', database_url: 'postgres://h/d'}, raft: {enabled: true, secret: sixteen-or-more-x,"
+            " node_id: a, bind: '127.0.0.1:1', peers: {b: 'h:2', c: 'h:3'}}}",
+            "shared by any number of brokers",
         ),
     ],
 )

@@ -182,9 +182,12 @@ def test_a_certificate_named_by_flags_turns_tls_on(tmp_path: Path) -> None:
     assert load_broker(None, {}, flags).api.enable_tls
 
 
-def test_a_stackduck_section_alone_chooses_its_backend(tmp_path: Path) -> None:
-    text = "backend: {stackduck: {redis_url: 'redis://r:1', database_url: 'postgres://u@h/d'}}"
-    assert load_broker(file_with(text, tmp_path)).backend.kind == "stackduck"
+@pytest.mark.parametrize("wrapped", ["%s", "{stackduck: %s}"], ids=["flat", "nested"])
+def test_stackducks_stores_alone_choose_its_backend(tmp_path: Path, wrapped: str) -> None:
+    text = "backend: " + wrapped % "{redis_url: 'redis://r:1', database_url: 'postgres://u@h/d'}"
+    backend = load_broker(file_with(text, tmp_path)).backend
+    assert backend.kind == "stackduck"
+    assert backend.stores == ("redis://r:1", "postgres://u@h/d")
 
 
 def test_several_broker_addresses_come_with_commas_or_as_a_list(tmp_path: Path) -> None:

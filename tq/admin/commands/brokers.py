@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -10,12 +10,9 @@ from tq import documents
 from tq.admin import tables
 from tq.admin.layout import Facts
 from tq.admin.screen import Result, look, show
-from tq.admin.session import EXIT_REFUSED, Options, changing, options_of, refuse
+from tq.admin.session import EXIT_REFUSED, ask, changing, options_of
 from tq.clock import SystemClock
-from tq.verbs import Cluster, Health, Stats, Workers
-
-if TYPE_CHECKING:
-    from tq.client.sync import Client
+from tq.verbs import AddNode, Cluster, Health, RemoveNode, Stats, TransferLeadership, Workers
 
 Queue = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name.")]
 
@@ -47,6 +44,20 @@ def workers(context: typer.Context) -> None:
     look(options_of(context), lambda client: _workers(Workers(client.workers())))
 
 
+def drain_worker(
+    context: typer.Context,
+    worker: Annotated[
+        str, typer.Argument(metavar="ID", help="The worker's id, or one of its sessions' as UUID.")
+    ],
+) -> None:
+    """Have a worker finish what it runs and go. It is handed nothing more; `workers` shows it draining till it is gone."""
+    options = options_of(context)
+    with changing(options) as client:
+        sessions = client.drain_worker(worker)
+    facts = Facts([("worker", worker), ("status", "draining"), ("sessions", ", ".join(sessions))])
+    show(Result({"worker": worker, "sessions": list(sessions), "status": "draining"}, [facts]), options)
+
+
 def stats(context: typer.Context) -> None:
     """Show counts and ages, in all and queue by queue."""
     look(options_of(context), lambda client: _stats(client.stats()))
@@ -76,36 +87,34 @@ def transfer_leadership(
     ] = "",
 ) -> None:
     """Hand the lead of a cluster to another node."""
-    _refuse_change(options_of(context), "hand over the lead")
+    _change(context, TransferLeadership(node))
 
 
 def add_node(
     context: typer.Context,
     node: Annotated[str, typer.Argument(metavar="NODE", help="The new node's id.")],
     address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="Where its peers reach it.")],
+    observer: Annotated[
+        bool, typer.Option("--observer", help="Keep it an observer: it holds a copy and does not vote.")
+    ] = False,
 ) -> None:
-    """Take a node into a cluster."""
-    _refuse_change(options_of(context), "add a node")
+    """Take a node into a cluster: it learns everything first, and then votes."""
+    _change(context, AddNode(node, address, votes=not observer))
 
 
 def remove_node(
     context: typer.Context, node: Annotated[str, typer.Argument(metavar="NODE", help="The node's id.")]
 ) -> None:
-    """Take a node out of a cluster."""
-    _refuse_change(options_of(context), "remove a node")
+    """Take a node out of a cluster; a leader hands over first."""
+    _change(context, RemoveNode(node))
 
 
-def _refuse_change(options: Options, what: str) -> None:
-    """This release's brokers have no verbs that change a cluster; say which of the two reasons applies."""
+def _change(context: typer.Context, request: AddNode | RemoveNode | TransferLeadership) -> None:
+    """Ask for it and show the cluster as it is then."""
+    options = options_of(context)
     with changing(options) as client:
-        _check_is_member(client)
-    raise refuse(f"this release cannot {what}: its brokers do not change their members while they run")
-
-
-def _check_is_member(client: Client) -> None:
-    members = client.cluster().members
-    if all(member.role == "standalone" for member in members):
-        raise refuse("this broker is not part of a cluster")
+        reply = ask(client, request, Cluster)
+    show(_cluster(reply), options)
 
 
 def _queue(queue: str, *, is_paused: bool) -> Result:

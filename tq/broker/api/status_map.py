@@ -26,6 +26,7 @@ STATUS_OF: dict[str, DoorStatus] = {
     # Not RESOURCE_EXHAUSTED: clients take that for something that passes, and a payload does not shrink.
     errors.PayloadTooLarge.code: DoorStatus(413, "PAYLOAD_TOO_LARGE", "INVALID_ARGUMENT"),
     errors.TaskNotFound.code: DoorStatus(404, "TASK_NOT_FOUND", "NOT_FOUND"),
+    errors.WorkerNotFound.code: DoorStatus(404, "WORKER_NOT_FOUND", "NOT_FOUND"),
     errors.InvalidStatus.code: DoorStatus(409, "INVALID_STATUS", "FAILED_PRECONDITION"),
     errors.LeaseLost.code: DoorStatus(409, "LEASE_LOST", "FAILED_PRECONDITION"),
     errors.Unsupported.code: DoorStatus(501, "UNSUPPORTED", "UNIMPLEMENTED"),

@@ -43,8 +43,10 @@ class Sweeper:
         self._timer: TimerHandle | None = None
 
     def start(self) -> None:
-        self._swept_ms = self._now_ms()
-        self._set_timer()
+        """Calling it again changes nothing."""
+        if self._timer is None:
+            self._swept_ms = self._now_ms()
+            self._set_timer()
 
     def stop(self) -> None:
         """Calling it twice is allowed, and without `start`, too."""

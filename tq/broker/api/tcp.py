@@ -23,6 +23,8 @@ BACKLOG = 1_024
 """Connections the kernel may hold for us while the loop is busy; a fleet that reconnects at once is that large."""
 COMPLAINTS_MAX = 20
 """Lines about bad peers from one sweep to the next; the rest is counted."""
+EVICTABLE_MS = 250
+"""A connection that has not said hello by then makes room for a new one when the door is full: clients say it at once."""
 CUT_MS = 1_000
 """An aborted socket is gone at the next turn of the loop; this only bounds a defect."""
 
@@ -49,6 +51,8 @@ class TcpDoor:
         self._admission = admission
         self._complaints = 0
         self._connections: set[TcpConnection] = set()
+        self._silent: dict[TcpConnection, int] = {}
+        """since when those wait whose hello has not come; longest first"""
         self._unflushed: list[TcpConnection] = []
         self._server: asyncio.Server | None = None
         self._watcher: asyncio.Future[None] | None = None
@@ -83,6 +87,11 @@ class TcpDoor:
         address = self._server.sockets[0].getsockname()
         return str(address[0]), int(address[1])
 
+    def join(self) -> TcpConnection:
+        """The protocol of a connection that somebody else has accepted."""
+        self._sweeper.start()
+        return TcpConnection(self)
+
     @property
     def connections_held(self) -> int:
         """Open sockets, those included that have been told to go."""
@@ -93,7 +102,10 @@ class TcpDoor:
     def arrived(self, connection: TcpConnection) -> None:
         """Keep it or send it away. Those being told that there is no room do not count, and are bounded too."""
         refusal = self._admission.refuse_connection(self.observer.connections_open)
+        if refusal is not None and self._makes_room():
+            refusal = None
         self._connections.add(connection)
+        self._silent[connection] = self.now_ms()
         self.observer.connections_open += 1
         self.observer.connections_total += 1
         if refusal is None:
@@ -104,8 +116,21 @@ class TcpDoor:
         else:
             connection.close(refusal, "too_many_connections")
 
-    def departed(self, reason: str) -> None:
+    def spoke(self, connection: TcpConnection) -> None:
+        """It has said hello."""
+        self._silent.pop(connection, None)
+
+    def _makes_room(self) -> bool:
+        """Whether one that says nothing could be sent away, the one that has been silent for longest."""
+        longest = next(iter(self._silent), None)
+        if longest is None or self._silent[longest] > self.now_ms() - EVICTABLE_MS:
+            return False
+        longest.give_way()
+        return True
+
+    def departed(self, connection: TcpConnection, reason: str) -> None:
         """One no longer counts; its socket may take a moment longer."""
+        self._silent.pop(connection, None)
         self.observer.connections_open -= 1
         self.observer.connections_closed[reason] += 1
 

@@ -183,6 +183,9 @@ class TcpConnection(asyncio.Protocol):
             self._core.send_push(push)
             self._schedule_flush()
 
+    def dismiss(self, error: TqError) -> None:
+        self.close(error, "dismissed")
+
     def _count_off(self, read: _Read) -> None:
         read.unanswered -= 1
         if not read.unanswered and self._stage < _LINGERING:
@@ -209,6 +212,7 @@ class TcpConnection(asyncio.Protocol):
     # ------------------------------------------------------------ hello
 
     def _greet(self, hello: HelloReceived) -> None:
+        self._door.spoke(self)
         self._name = hello.name or hello.role
         self._stage = _CHECKING
         self._door.service.authenticate(hello.token, self._welcome, self._host)
@@ -297,7 +301,7 @@ class TcpConnection(asyncio.Protocol):
         if self._stage < _LINGERING:
             self._stage, self._since_ms = _LINGERING, self._door.now_ms()
             self._door.gave_back(self._bytes_in_flight)
-            self._door.departed(reason)
+            self._door.departed(self, reason)
             if self._caller is not None:
                 self._door.service.disconnected(self)
 
@@ -312,6 +316,11 @@ class TcpConnection(asyncio.Protocol):
             self.close(
                 AuthenticationFailed("the key was withdrawn or changed; connect again"), "key_withdrawn"
             )
+
+    def give_way(self) -> None:
+        """Somebody else needs the place of one that has not even said hello."""
+        self._depart("made_room")
+        self.abort()
 
     def abort(self) -> None:
         """End it now; what is not sent is lost."""

@@ -13,7 +13,7 @@ from tq.broker.machine.sessions import Session
 from tq.broker.machine.state import State
 from tq.ids import to_text
 from tq.task import COMPLETED, IN_PROGRESS, STATUS_OF_STATE
-from tq.verbs import Stats
+from tq.verbs import Series, Stats
 
 REGISTERED, DISCONNECTED, CAPACITY, DRAINING, GONE, LOST = (
     "registered",
@@ -55,12 +55,12 @@ class Announcer:
         if session is None:
             return
         self._log_worker(session, change)
-        if not self._feed.is_wanted(now_ms):
+        if not (self._feed.is_wanted(now_ms) or self._feed.is_followed):
             return
         if change in (GONE, LOST) or not self._roster.is_connected(session_id):
             status = "disconnected"
         else:
-            status = "active" if session.capacity else "draining"
+            status = "active" if session.slots else "draining"
         fields: Fields = {
             "worker_id": session.worker_id,
             "session_id": to_text(session_id),
@@ -76,9 +76,13 @@ class Announcer:
     def wants_stats(self) -> bool:
         return self._feed.is_followed
 
-    def stats(self, now_ms: int, stats: Stats) -> None:
-        """Tell the numbers of the whole; while nobody listens they are not even worked out."""
-        self._feed.publish(now_ms, "stats", (documents.of_stats(stats),))
+    def stats(self, now_ms: int, stats: Stats, latest: Series) -> None:
+        """Tell the numbers of the whole; while nobody listens they are not even worked out.
+
+        latest: the minute that runs now, alone.
+        """
+        fields = {**documents.of_stats(stats), **documents.of_latest(latest)}
+        self._feed.publish(now_ms, "stats", (fields,))
 
     def _task_updates(self, outcome: Outcome, heads: list[Head]) -> Iterator[Fields]:
         index, archived = self._state.index, outcome.archived

@@ -21,6 +21,7 @@ from tq.broker.machine.commands import (
     ClaimTasks,
     CloseSession,
     Command,
+    DrainSessions,
     ExtendLeases,
     OpenSession,
     SettleTasks,
@@ -32,6 +33,8 @@ from tq.verbs import (
     Claim,
     Deregister,
     Done,
+    Drained,
+    DrainWorker,
     Extend,
     Heartbeat,
     Register,
@@ -126,6 +129,15 @@ class Attendance:
 
         self._propose(ChangeCapacity(session_id, request.capacity), changed)
 
+    def drain(self, peer: Peer, request: DrainWorker, answer: Answer) -> None:
+        def drained(reply: Reply | TqError) -> None:
+            if isinstance(reply, Drained):
+                for session_id in reply.session_ids:
+                    self._announcer.worker(session_id, DRAINING)
+            answer(reply)
+
+        self._propose(DrainSessions(request.worker), drained)
+
     def claim(self, peer: Peer, request: Claim, answer: Answer) -> None:
         session_id = self._session_of(peer, answer)
         if session_id is None:
@@ -161,16 +173,17 @@ class Attendance:
         if session_id is not None:
             self._announcer.worker(session_id, DISCONNECTED)
             self._deliveries.end_claim(session_id)
-            # Its worker may be back already, on a connection whose registration is on its way to the disk.
-            if session_id not in self._registering:
-                self.suspend(session_id)
+            self.suspend(session_id)
 
     def suspend(self, session_id: bytes) -> None:
         """Lease nothing more to a session whose worker is away; when it registers again it says how many slots it has.
 
         Without this a task submitted during the grace could be leased to nobody and wait until the grace is over.
+        Nothing happens when the worker is back already, by a registration that waits for its entry: what was decided
+        after that would be applied after it, and the worker would sit there without slots for good.
         """
-        self._propose(ChangeCapacity(session_id, 0), ignore)
+        if session_id not in self._registering:
+            self._propose(ChangeCapacity(session_id, 0), ignore)
 
     def _close(self, session_id: bytes, cause: Cause, answer: Answer) -> None:
         def closed(reply: Reply | TqError) -> None:

@@ -18,12 +18,14 @@ from tq.broker.engine.attendance import Attendance
 from tq.broker.engine.chronicle import Chronicle
 from tq.broker.engine.deliveries import Deliveries
 from tq.broker.engine.entry_clock import EntryClock
+from tq.broker.engine.operating import Operating
 from tq.broker.engine.proposer import Proposer, ignore
 from tq.broker.engine.purges import Purges
 from tq.broker.engine.reader import Reader
 from tq.broker.engine.reads import Reads
 from tq.broker.engine.roster import Roster
-from tq.broker.engine.statistics import stats_of, workers_of
+from tq.broker.engine.standing import Standing
+from tq.broker.engine.succession import begin_to_lead, lead_no_more
 from tq.broker.engine.tallies import Tallies
 from tq.broker.engine.timekeeper import Timekeeper
 from tq.broker.engine.waiters import Waiters
@@ -32,7 +34,6 @@ from tq.broker.machine.commands import (
     CancelTask,
     ClaimTasks,
     RetryTask,
-    SetPause,
     SubmitTasks,
     Tick,
 )
@@ -44,33 +45,30 @@ from tq.broker.storage.store import Store
 from tq.clock import Clock
 from tq.task import IN_PROGRESS, PENDING, TaskSpec
 from tq.verbs import (
+    AddNode,
     Backup,
     Cancel,
     Claim,
-    Cluster,
     Deregister,
     Done,
+    DrainWorker,
     Extend,
     GetCluster,
     GetHealth,
-    GetStats,
     GetTask,
     Health,
     Heartbeat,
     ListTasks,
-    ListWorkers,
-    Member,
-    PauseQueue,
     Ping,
     Purge,
     Register,
+    RemoveNode,
     Request,
-    ResumeQueue,
     Retry,
     SetCapacity,
     Settle,
-    Stats,
     Submit,
+    TransferLeadership,
     Watch,
 )
 
@@ -151,7 +149,16 @@ class NativeBackend:
             grace_ms=settings.grace_ms,
         )
         self._reads = reads = Reads(disk, self._applier.hand_over, clock.monotonic_ns)
-        self._reader = Reader(loop, store, reads, self._applier.machine, self._waiters, self._roster)
+        self._operating = Operating(
+            *(store, reads, self._state, self._roster, self._proposer, clock),
+            tallies=self._tallies,
+            now_ms=self._now_ms,
+            durability=settings.durability,
+        )
+        dead_letters = self._operating.dead_letters
+        self._reader = Reader(
+            loop, store, reads, self._applier.machine, self._waiters, self._roster, dead_letters
+        )
         self._timekeeper = Timekeeper(
             loop, next_due_ms=self._next_due_ms, now_ms=self._now_ms, tick=self._tick
         )
@@ -168,8 +175,7 @@ class NativeBackend:
         self._is_stopped = False
         self._is_started = False
         self._leads = False
-        self.view_cluster = self._view_alone
-        """A node of a cluster puts its own view here."""
+        self.standing = Standing(settings.node_id, log, self._state, self._health)
         self.checkpoint = self._applier.checkpoint
         self._handlers = self._table()
 
@@ -185,12 +191,11 @@ class NativeBackend:
             Retry: self._retry,
             ListTasks: self._reader.page,
             Purge: self._purge,
-            PauseQueue: self._pause,
-            ResumeQueue: self._resume,
-            GetStats: self._stats,
-            ListWorkers: self._workers,
-            GetCluster: self._cluster,
-            GetHealth: self._health,
+            GetCluster: self.standing.cluster,
+            GetHealth: self.standing.health,
+            AddNode: self.standing.change_cluster,
+            RemoveNode: self.standing.change_cluster,
+            TransferLeadership: self.standing.change_cluster,
             Backup: self._backup,
             Register: attendance.register,
             Heartbeat: attendance.heartbeat,
@@ -198,7 +203,9 @@ class NativeBackend:
             Claim: attendance.claim,
             Extend: attendance.extend,
             Deregister: attendance.deregister,
+            DrainWorker: attendance.drain,
             Ping: self._ping,
+            **self._operating.handlers(),
         }
 
     # ------------------------------------------------------------ the port
@@ -231,11 +238,13 @@ class NativeBackend:
         await self._log.start(applied, self._proposer.committed)
         self._applier.go_live()
         self._tallies.go_live()
+        self._operating.go_live()
         self._is_started = True
         self.lead(self._log.is_leader)
         self._every(SWEEP_SECONDS, self._sweep)
         self._every(RETIRE_SECONDS, self._retire)
         self._every(SYNC_SECONDS, self._applier.sync)
+        self._every(STATS_SECONDS, self._operating.turn)
         self._every(STATS_SECONDS, self._tell_stats)
         self._every(STATS_SECONDS, self._chronicle.turn)
 
@@ -244,14 +253,11 @@ class NativeBackend:
         if not self._is_started or self._is_stopped or leads == self._leads:
             return
         self._leads = leads
-        self._roster.clear()
         if not leads:
-            self._deliveries.end_claims()
+            lead_no_more(self._roster, self._deliveries, self._waiters)
             return
         self._entry_clock = EntryClock(self._clock, self._state.clock_ms)
-        for session_id in self._state.sessions:
-            self._roster.expect(session_id)
-            self._attendance.suspend(session_id)
+        begin_to_lead(self._state, self._roster, self._attendance, self._proposer, now_ms=self._now_ms())
         self._timekeeper.look()
 
     def handle(self, peer: Peer, request: Request, answer: Answer) -> None:
@@ -304,34 +310,7 @@ class NativeBackend:
     def _purge(self, peer: Peer, request: Purge, answer: Answer) -> None:
         self._purges.purge(request, answer)
 
-    def _pause(self, peer: Peer, request: PauseQueue, answer: Answer) -> None:
-        self._proposer.add(SetPause(request.queue, True, request.reason), answer)
-
-    def _resume(self, peer: Peer, request: ResumeQueue, answer: Answer) -> None:
-        self._proposer.add(SetPause(request.queue, False, ""), answer)
-
     # ------------------------------------------------------------ questions
-
-    def _stats(self, peer: Peer, request: GetStats, answer: Answer) -> None:
-        answer(self._stats_now())
-
-    def _workers(self, peer: Peer, request: ListWorkers, answer: Answer) -> None:
-        answer(workers_of(self._state, self._roster))
-
-    def _cluster(self, peer: Peer, request: GetCluster, answer: Answer) -> None:
-        answer(self.view_cluster())
-
-    def _health(self, peer: Peer, request: GetHealth, answer: Answer) -> None:
-        answer(
-            Health(
-                status="healthy" if not self._is_stopped else "degraded",
-                is_leader=self._log.is_leader,
-                leader=self.view_cluster().leader,
-                connected_workers=self._roster.connected_count(),
-                pending_tasks=self._state.totals[PENDING],
-                durability=self._settings.durability,
-            )
-        )
 
     def _backup(self, peer: Peer, request: Backup, answer: Answer) -> None:
         self._reader.backup(request.directory, answer)
@@ -341,22 +320,21 @@ class NativeBackend:
 
     # ------------------------------------------------------------ inside
 
-    def _view_alone(self) -> Cluster:
-        node_id, index = self._settings.node_id, self._state.index
-        member = Member(node_id, "", "standalone", 0, self._log.last_index, index, is_self=True)
-        return Cluster((member,), node_id)
-
-    def _stats_now(self) -> Stats:
-        return stats_of(
-            self._state,
-            now_ms=self._now_ms(),
-            worker_count=self._roster.connected_count(),
+    def _health(self) -> Health:
+        return Health(
+            status="healthy" if not self._is_stopped else "degraded",
+            is_leader=self._log.is_leader,
+            leader="",
+            # A follower knows them by their sessions, those included that are away for a moment.
+            connected_workers=self._roster.connected_count() if self._leads else len(self._state.sessions),
+            pending_tasks=self._state.totals[PENDING],
             durability=self._settings.durability,
         )
 
     def _tell_stats(self) -> None:
-        if self._announcer.wants_stats:
-            self._announcer.stats(self._now_ms(), self._stats_now())
+        # A follower knows no workers; its node asks the leader.
+        if self._leads and self._announcer.wants_stats:
+            self._announcer.stats(self._now_ms(), self._operating.stats(), self._operating.latest())
 
     def _act(self, outcome: Outcome) -> None:
         if outcome.effects:
@@ -364,6 +342,7 @@ class NativeBackend:
         if outcome.ended and self._waiters.any():
             self._reader.tell(outcome)
         notable = self._tallies.entry(outcome)
+        self._operating.entry(outcome, notable)
         if (notable or outcome.attempts) and self._log.is_leader:
             self._chronicle.entry(outcome, notable)
         self._announcer.entry(outcome)

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from tq.broker.backend import Answer
 from tq.broker.engine.applier import Written
 from tq.broker.engine.roster import Roster
-from tq.broker.machine.effects import Lease, Outcome
+from tq.broker.machine.effects import Lease, Outcome, Revoke
 from tq.broker.machine.heads import Head
-from tq.verbs import Abort, Claimed, Deliver, Delivery
+from tq.verbs import Abort, Claimed, Deliver, Delivery, Drain
 
 
 class Deliveries:
@@ -35,8 +35,10 @@ class Deliveries:
         for effect in outcome.effects:
             if isinstance(effect, Lease):
                 self._hand_out(effect)
-            else:
+            elif isinstance(effect, Revoke):
                 aborts.setdefault(effect.session_id, []).append((effect.task_id, effect.token, effect.reason))
+            else:
+                self._roster.push(effect.session_id, Drain("an operator drains this worker"))
         for session_id, items in aborts.items():
             self._roster.push(session_id, Abort(tuple(items)))
 

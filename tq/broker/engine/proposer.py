@@ -155,6 +155,8 @@ class Proposer:
             if in_flight is not None and in_flight[0] is data:
                 self.commits.observe(self._elapsed_ns() - self._proposed_ns)
                 _, now_ms, commands, answers = in_flight
+                # Its time may be over as well: what the log says of it in the next turn concerns nobody any more.
+                self._in_flight = (data, now_ms, commands, [])
                 outcome = self._apply(index, now_ms, commands)
                 self._count_in()
                 for answer, reply in zip(answers, outcome.replies, strict=True):

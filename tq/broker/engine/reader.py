@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from tq.broker.backend import Answer, Peer
 from tq.broker.engine.backups import back_up
+from tq.broker.engine.dead_letters import DeadLetterReader, Found
 from tq.broker.engine.lists import plan_list, read_page
 from tq.broker.engine.reads import Reads
 from tq.broker.engine.roster import Roster
@@ -23,7 +24,17 @@ from tq.broker.storage.store import Store
 from tq.errors import BadRequest, TaskNotFound, TqError
 from tq.ids import to_text
 from tq.task import TaskView
-from tq.verbs import BackedUp, GetTask, ListTasks, Reply, TaskEnded, TaskPage, Watch, Watching
+from tq.verbs import (
+    BackedUp,
+    GetTask,
+    GroupDeadLetters,
+    ListTasks,
+    Reply,
+    TaskEnded,
+    TaskPage,
+    Watch,
+    Watching,
+)
 
 
 class Reader:
@@ -35,7 +46,9 @@ class Reader:
         machine: Machine,
         waiters: Waiters,
         roster: Roster,
+        dead_letters: DeadLetterReader,
     ) -> None:
+        self.dead_letters = dead_letters
         self._loop = loop
         self._store = store
         self._reads = reads
@@ -54,11 +67,13 @@ class Reader:
             self._get_now(peer, request, answer)
 
     def _get_now(self, peer: Peer, request: GetTask, answer: Answer) -> None:
-        task_id, with_payload = request.task_id, request.with_payload
+        task_id, with_payload, with_result = request.task_id, request.with_payload, request.with_result
         head = self._state.heads.get(task_id)
         if head is None:
             self._read(
-                lambda: self._views.ended(task_id, whole=True, with_payload=with_payload),
+                lambda: self._views.ended(
+                    task_id, whole=True, with_payload=with_payload, with_result=with_result
+                ),
                 peer,
                 task_id,
                 answer,
@@ -174,6 +189,9 @@ class Reader:
     # ------------------------------------------------------------ lists and copies
 
     def page(self, peer: Peer, request: ListTasks, answer: Answer) -> None:
+        if request.fingerprint:
+            self._page_of_group(peer, request, answer)
+            return
         plan = plan_list(self._state, request)
 
         def read(result: tuple[list[tuple[int, bytes]], int] | Exception) -> None:
@@ -184,6 +202,18 @@ class Reader:
 
         self._reads.call(lambda: read_page(self._store, self._state, plan, request), read, peer)
 
+    def _page_of_group(self, peer: Peer, request: ListTasks, answer: Answer) -> None:
+        def found(result: Found | TqError) -> None:
+            if isinstance(result, TqError):
+                answer(result)
+            else:
+                rows, next_cursor, total = result
+                self._show_page(peer, request, total, rows, next_cursor, answer)
+
+        chosen = GroupDeadLetters(request.task_type, request.queue)
+        limit, cursor = request.limit, request.cursor
+        self.dead_letters.page(peer, chosen, request.fingerprint, limit=limit, cursor=cursor, done=found)
+
     def _show_page(
         self,
         peer: Peer,
@@ -193,6 +223,7 @@ class Reader:
         next_cursor: int,
         answer: Answer,
     ) -> None:
+        with_result = request.with_result
         live: dict[bytes, TaskView] = {}
         for _, task_id in rows:
             head = self._state.heads.get(task_id)
@@ -205,7 +236,7 @@ class Reader:
                 view = live.get(task_id)
                 if view is not None:
                     views.append(self._views.complete(view, seq, whole=False))
-                elif (ended := self._views.ended(task_id, whole=False)) is not None:
+                elif (ended := self._views.ended(task_id, whole=False, with_result=with_result)) is not None:
                     views.append(ended)
             return views
 

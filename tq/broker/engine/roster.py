@@ -56,10 +56,12 @@ class Roster:
         """A session from before a restart: its worker has the grace to come back."""
         self._present[session_id] = Presence(None, 0, self._clock.monotonic_ms(), self._clock.now_ms())
 
-    def clear(self) -> None:
-        """This node leads no more: who is connected is the next leader's to know."""
+    def clear(self) -> list[Peer]:
+        """This node leads no more: who is connected is the next leader's to know. Gives those who are."""
+        peers = list(self._session_of)
         self._present.clear()
         self._session_of.clear()
+        return peers
 
     def attach(self, session_id: bytes, peer: Peer, heartbeat_ms: int) -> None:
         """The worker of this session is at this peer from now on."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tq.broker.engine.roster import Roster
 from tq.broker.machine.ending import MINUTE_MS
 from tq.broker.machine.kinds import Kind
@@ -18,18 +20,30 @@ from tq.task import (
     RETRYING,
     SCHEDULED,
 )
-from tq.verbs import QueueStats, Stats, Workers, WorkerView
+from tq.verbs import Queues, QueueStats, QueueView, Stats, TypeStats, Workers, WorkerView
 
 HOUR_MINUTES = 60
 
 
-def stats_of(state: State, *, now_ms: int, worker_count: int, durability: str) -> Stats:
-    """now_ms: by the entries' clock."""
+TYPES_SHOWN_MAX = 100
+"""Task types of a queue that are told of."""
+_UNKNOWN = (-1, -1)
+
+
+def stats_of(
+    state: State,
+    *,
+    now_ms: int,
+    worker_count: int,
+    durability: str,
+    rates: Mapping[str, tuple[int, int]] = {},  # noqa: B006  never written to
+) -> Stats:
+    """now_ms: by the entries' clock. rates: queue -> (came, ended) in a minute."""
     by_queue: dict[str, list[Kind]] = {}
     for kind in state.kinds.values():
         by_queue.setdefault(kind.queue, []).append(kind)
     queues = tuple(
-        _queue_stats(state, queue, by_queue.get(queue, []), now_ms)
+        _queue_stats(state, queue, by_queue.get(queue, []), now_ms, rates.get(queue, _UNKNOWN))
         for queue in sorted(by_queue.keys() | state.pauses.keys())
     )
     totals = state.totals
@@ -60,7 +74,9 @@ def stats_of(state: State, *, now_ms: int, worker_count: int, durability: str) -
     )
 
 
-def _queue_stats(state: State, queue: str, kinds: list[Kind], now_ms: int) -> QueueStats:
+def _queue_stats(
+    state: State, queue: str, kinds: list[Kind], now_ms: int, rates: tuple[int, int]
+) -> QueueStats:
     counts = [sum(kind.counts[one] for kind in kinds) for one in range(10)]
     pause = state.pauses.get(queue)
     return QueueStats(
@@ -75,6 +91,21 @@ def _queue_stats(state: State, queue: str, kinds: list[Kind], now_ms: int) -> Qu
         paused=pause is not None,
         paused_reason=pause.reason if pause is not None else "",
         unserved=tuple(kind.task_type for kind in kinds if kind.counts[PENDING] and not kind.groups),
+        in_per_minute=rates[0],
+        out_per_minute=rates[1],
+    )
+
+
+def queues_of(state: State, stats: Stats) -> Queues:
+    """Each queue with its task types and who serves them."""
+    types: dict[str, list[TypeStats]] = {}
+    for kind in state.kinds.values():
+        workers = sum(len(group.members) for group in kind.groups)
+        types.setdefault(kind.queue, []).append(TypeStats(kind.task_type, kind.counts[PENDING], workers))
+    for found in types.values():
+        found.sort(key=lambda one: (-one.pending, one.task_type))
+    return Queues(
+        tuple(QueueView(queue, tuple(types.get(queue.queue, ())[:TYPES_SHOWN_MAX])) for queue in stats.queues)
     )
 
 
@@ -94,7 +125,7 @@ def _worker_view(session: Session, roster: Roster) -> WorkerView:
     if presence is None or presence.peer is None:
         status = "disconnected"
     else:
-        status = "active" if session.capacity else "draining"
+        status = "active" if session.slots else "draining"
     return WorkerView(
         worker_id=session.worker_id,
         session_id=session.session_id,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from tq.broker.engine.statistics import oldest_age_ms
 from tq.broker.machine.effects import Outcome
@@ -23,15 +25,26 @@ SLOW_MS = 10_000
 _LIVE = slice(1, COMPLETED)
 
 
-class _OfType:
-    """Counts of the task types of one label. ended: by state; failed: attempts a retry followed."""
+class _OfKind:
+    """Counts of one kind. ended: by state; failed: attempts a retry followed. runs: shared by all of a label."""
 
-    __slots__ = ("ended", "failed", "runs")
+    __slots__ = ("ended", "failed", "label", "runs")
 
-    def __init__(self) -> None:
+    def __init__(self, label: str, runs: Histogram) -> None:
+        self.label = label
         self.ended = [0] * (max(ENDED_STATES) + 1)
         self.failed = 0
-        self.runs = Histogram(TASK_BOUNDS_MS)
+        self.runs = runs
+
+
+class Total(NamedTuple):
+    """Sums over everything since the start. submitted: tasks brought back count again. waits, runs: histograms' counts."""
+
+    submitted: int
+    completed: int
+    failed: int
+    waits: list[int]
+    runs: list[int]
 
 
 class Tallies:
@@ -41,17 +54,20 @@ class Tallies:
 
     def _begin(self) -> None:
         self._type_labels, self._queue_labels = Labels(), Labels()
-        self._types: dict[str, _OfType] = {}
+        self._runs: dict[str, Histogram] = {}
         self._waits: dict[str, Histogram] = {}
-        self._by_kind: dict[int, _OfType] = {}
+        self._by_kind: dict[int, _OfKind] = {}
         self._waits_by_kind: dict[int, Histogram] = {}
         self._live_before: Counter[str] = Counter()
+        self._lived_before: dict[int, int] = {}
 
     def go_live(self) -> None:
         """Count from here on: what was restored or replayed happened before this process."""
         self._begin()
         for kind in self._state.kinds.values():
-            self._live_before[self._type_labels.of(kind.task_type)] += sum(kind.counts[_LIVE])
+            live = sum(kind.counts[_LIVE])
+            self._live_before[self._type_labels.of(kind.task_type)] += live
+            self._lived_before[kind.number] = live
 
     def entry(self, outcome: Outcome) -> list[Head]:
         """Count what one entry did. Returns the ended tasks worth a line in the log: dead letters, and the slow."""
@@ -59,9 +75,9 @@ class Tallies:
             self._count_waits(outcome.leased)
         notable = self._count_ends(outcome) if outcome.ended else []
         for head, attempt in outcome.attempts:
-            of_type = self._of_type(head.terms.kind)
-            of_type.runs.observe(attempt.ended_ms - attempt.started_ms)
-            of_type.failed += head.state == RETRYING
+            of_kind = self._of_kind(head.terms.kind)
+            of_kind.runs.observe(attempt.ended_ms - attempt.started_ms)
+            of_kind.failed += head.state == RETRYING
         return notable
 
     # What one entry touches is mostly of one kind and one age: what was found for the last task is kept for the next.
@@ -85,9 +101,9 @@ class Tallies:
         for head in outcome.ended:
             kind, end = head.terms.kind, head.state
             if kind is not last:
-                last, of_type = kind, self._of_type(kind)
-                runs = of_type.runs
-            of_type.ended[end] += 1
+                last, of_kind = kind, self._of_kind(kind)
+                runs = of_kind.runs
+            of_kind.ended[end] += 1
             # Of an attempt that completed its task the record tells; the others are in `attempts`.
             if end == COMPLETED:
                 record = archived.get(head.task_id)
@@ -124,29 +140,57 @@ class Tallies:
             pending=pending,
             oldest_pending_ms=oldest,
             workers=workers,
-            runs={label: of_type.runs for label, of_type in self._types.items()},
+            runs=self._runs,
             waits=self._waits,
             commits=commits,
         )
 
+    def total(self) -> Total:
+        """In time that grows with the kinds."""
+        ended, failed = [0] * (max(ENDED_STATES) + 1), 0
+        for of_kind in self._by_kind.values():
+            failed += of_kind.failed
+            for end in ENDED_STATES:
+                ended[end] += of_kind.ended[end]
+        live = sum(self._state.totals[_LIVE]) - sum(self._lived_before.values())
+        return Total(
+            submitted=live + sum(ended),
+            completed=ended[COMPLETED],
+            failed=failed + ended[DEAD_LETTER],
+            waits=_sum(self._waits.values()),
+            runs=_sum(self._runs.values()),
+        )
+
+    def by_queue(self) -> dict[str, tuple[int, int]]:
+        """queue -> (tasks that came, that ended) since the start; in time that grows with the kinds."""
+        found: dict[str, tuple[int, int]] = {}
+        for kind in self._state.kinds.values():
+            of_kind = self._by_kind.get(kind.number)
+            ended = sum(of_kind.ended) if of_kind is not None else 0
+            came = sum(kind.counts[_LIVE]) + ended - self._lived_before.get(kind.number, 0)
+            came_before, ended_before = found.get(kind.queue, (0, 0))
+            found[kind.queue] = (came_before + came, ended_before + ended)
+        return found
+
     def _came(self, live: Counter[str]) -> dict[tuple[str, str], int]:
         """Submitted is what lives or has ended since, less what lived at the start."""
-        came: dict[tuple[str, str], int] = {}
+        came: Counter[tuple[str, str]] = Counter()
         for label, count in live.items():
-            of_type = self._types.get(label)
-            ended = sum(of_type.ended) if of_type is not None else 0
-            came[SUBMITTED, label] = count + ended - self._live_before[label]
-            if of_type is not None:
-                came[STATUS_OF_STATE[RETRYING], label] = of_type.failed
-                for end in ENDED_STATES:
-                    came[STATUS_OF_STATE[end], label] = of_type.ended[end]
+            came[SUBMITTED, label] = count - self._live_before[label]
+        for of_kind in self._by_kind.values():
+            label = of_kind.label
+            came[SUBMITTED, label] += sum(of_kind.ended)
+            came[STATUS_OF_STATE[RETRYING], label] += of_kind.failed
+            for end in ENDED_STATES:
+                came[STATUS_OF_STATE[end], label] += of_kind.ended[end]
         return came
 
-    def _of_type(self, kind: Kind) -> _OfType:
+    def _of_kind(self, kind: Kind) -> _OfKind:
         found = self._by_kind.get(kind.number)
         if found is None:
             label = self._type_labels.of(kind.task_type)
-            found = self._by_kind[kind.number] = self._types.setdefault(label, _OfType())
+            runs = self._runs.setdefault(label, Histogram(TASK_BOUNDS_MS))
+            found = self._by_kind[kind.number] = _OfKind(label, runs)
         return found
 
     def _waits_of(self, kind: Kind) -> Histogram:
@@ -157,3 +201,9 @@ class Tallies:
                 label, Histogram(TASK_BOUNDS_MS)
             )
         return found
+
+
+def _sum(histograms: Iterable[Histogram]) -> list[int]:
+    return [sum(counts) for counts in zip(*(one.counts for one in histograms), strict=True)] or [0] * (
+        len(TASK_BOUNDS_MS) + 1
+    )

@@ -65,16 +65,19 @@ class ViewReader:
         view = view._replace(attempts=(past + view.attempts)[-ATTEMPTS_SHOWN_MAX:], error=error)
         return self._with_body(view, seq, with_payload=with_payload) if whole else view
 
-    def ended(self, task_id: bytes, *, whole: bool, with_payload: bool = False) -> TaskView | None:
-        """An ended task, with its result; None when there is none of this id."""
+    def ended(
+        self, task_id: bytes, *, whole: bool, with_payload: bool = False, with_result: bool = True
+    ) -> TaskView | None:
+        """An ended task, with its result unless told otherwise; None when there is none of this id."""
         value = self._store.get(Table.ENDED, task_id)
         if value is None:
             return None
         record = unpack_ended(value)
         past = self._attempts(record.seq) if record.counters is not None or record.state != COMPLETED else ()
         view = ended_view(task_id, record, self._kinds[record.kind], past)
-        if record.state == COMPLETED:
-            view = view._replace(result=self._store.get(Table.RESULT, keys.seq_key(record.seq)) or b"")
+        if record.state == COMPLETED and (with_result or whole):
+            result = self._store.get(Table.RESULT, keys.seq_key(record.seq)) or b""
+            view = view._replace(result=result if with_result else None, result_bytes=len(result))
         return self._with_body(view, record.seq, with_payload=with_payload) if whole else view
 
     def _attempts(self, seq: int) -> tuple[Attempt, ...]:

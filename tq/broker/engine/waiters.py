@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain, islice
 from typing import TypeAlias
 
 from tq.broker.backend import Peer
@@ -39,6 +40,10 @@ class Waiters:
     def is_awaited(self, task_id: bytes) -> bool:
         return task_id in self._peers or task_id in self._calls
 
+    def awaited(self, limit: int) -> list[bytes]:
+        """Up to `limit` tasks that somebody waits for."""
+        return list(islice(chain(self._peers, self._calls), limit))
+
     def any(self) -> bool:
         return bool(self._peers or self._calls)
 
@@ -51,6 +56,10 @@ class Waiters:
             if not watched:
                 del self._watched[peer]
         return peers, self._calls.pop(task_id, [])
+
+    def peers(self) -> list[Peer]:
+        """Everybody who watches."""
+        return list(self._watched)
 
     def release(self, peer: Peer) -> None:
         """The peer is gone."""

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from tq.broker.machine.commands import ChangeCapacity, ClaimTasks, CloseSession, OpenSession
+from tq.broker.machine.commands import (
+    ChangeCapacity,
+    ClaimTasks,
+    CloseSession,
+    DrainSessions,
+    OpenSession,
+)
+from tq.broker.machine.effects import Dismiss
 from tq.broker.machine.heads import Head
 from tq.broker.machine.kinds import Kind
 from tq.broker.machine.sessions import Group, Session
 from tq.broker.machine.settle import conclude
 from tq.broker.machine.state import State
 from tq.broker.tables import Table
-from tq.errors import LeaseLost
+from tq.errors import LeaseLost, WorkerNotFound
+from tq.ids import to_text
 from tq.task import Cause
-from tq.verbs import Done, Registered
+from tq.verbs import Done, Drained, Registered
 
 
 def open_session(state: State, command: OpenSession) -> Registered:
@@ -30,6 +38,8 @@ def open_session(state: State, command: OpenSession) -> Registered:
     session.credit = 0
     session.mark()
     state.changed_sessions[session.session_id] = session
+    if session.is_draining:
+        state.effects.append(Dismiss(session.session_id))
     return Registered(lost, 0)
 
 
@@ -111,6 +121,23 @@ def change_capacity(state: State, command: ChangeCapacity) -> Done | LeaseLost:
     session.mark()
     state.changed_sessions[session.session_id] = session
     return Done()
+
+
+def drain_sessions(state: State, command: DrainSessions) -> Drained | WorkerNotFound:
+    """From here on these sessions only give back. Each is told now, and again whenever it registers."""
+    found = [
+        session
+        for session_id, session in state.sessions.items()
+        if session.worker_id == command.worker or to_text(session_id) == command.worker
+    ]
+    if not found:
+        return WorkerNotFound(f"no worker {command.worker!r} is registered, and no session has this id")
+    for session in found:
+        session.drain()
+        session.mark()
+        state.changed_sessions[session.session_id] = session
+        state.effects.append(Dismiss(session.session_id))
+    return Drained(tuple(session.session_id for session in found))
 
 
 def claim_tasks(state: State, command: ClaimTasks) -> Done | LeaseLost:

@@ -53,6 +53,13 @@ class ClaimTasks(NamedTuple):
     credit: int
 
 
+class DrainSessions(NamedTuple):
+    """Hand nothing more to the sessions of this worker id, or to the one of this id as text. Reply: Drained or
+    WorkerNotFound."""
+
+    worker: str
+
+
 class SettleTasks(NamedTuple):
     """Reply: Settled."""
 
@@ -112,6 +119,7 @@ Command: TypeAlias = (
     | ForgetTasks
     | SetPause
     | Tick
+    | DrainSessions
 )
 
 CODE_OF: dict[type[Command], int] = {
@@ -127,6 +135,7 @@ CODE_OF: dict[type[Command], int] = {
     ForgetTasks: 10,
     SetPause: 11,
     Tick: 12,
+    DrainSessions: 13,
 }
 """Command class -> its number in the log; never reused (a test keeps the list)."""
 

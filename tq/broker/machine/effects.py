@@ -34,7 +34,13 @@ class Revoke(NamedTuple):
     reason: str
 
 
-Effect: TypeAlias = Lease | Revoke
+class Dismiss(NamedTuple):
+    """Tell this session to finish what it holds and go."""
+
+    session_id: bytes
+
+
+Effect: TypeAlias = Lease | Revoke | Dismiss
 
 Record: TypeAlias = bytes | tuple[object, ...] | dict[str, str] | None
 """A write's value: bytes as they are, a tuple or map to be packed, None to delete."""

@@ -103,8 +103,8 @@ def _check_session(state: State, session: Session) -> None:
 def _check_group(state: State, group: Group) -> None:
     assert group.members, "a group has sessions"
     assert sum(1 << place for place in group.members) == group.taken, "places taken are those of the members"
-    assert sum(session.capacity for session in group.members.values()) == group.slots, (
-        "slots are the capacities"
+    assert sum(session.slots for session in group.members.values()) == group.slots, (
+        "slots are those of the members"
     )
     assert group.free & ~group.taken == 0, "who is free is a member"
     for kind in state.kinds.values():

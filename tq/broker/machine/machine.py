@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tq.broker.machine.attend import change_capacity, claim_tasks, close_session, open_session
+from tq.broker.machine.attend import (
+    change_capacity,
+    claim_tasks,
+    close_session,
+    drain_sessions,
+    open_session,
+)
 from tq.broker.machine.checkout import checkout
 from tq.broker.machine.commands import (
     CancelTask,
@@ -17,6 +23,7 @@ from tq.broker.machine.commands import (
     ClaimTasks,
     CloseSession,
     Command,
+    DrainSessions,
     ExtendLeases,
     ForgetTasks,
     OpenSession,
@@ -55,6 +62,7 @@ _HANDLERS: dict[type[Command], Callable[[State, Any], Reply | TqError]] = {
     ForgetTasks: forget_tasks,
     SetPause: set_pause,
     Tick: tick,
+    DrainSessions: drain_sessions,
 }
 
 MACHINE_KEY = "machine"

@@ -87,6 +87,8 @@ def _restore_session(state: State, session_id: bytes, record: Any) -> None:
     session = state.sessions[session_id] = Session(session_id, group)
     session.worker_id, session.capacity, session.credit = worker_id, capacity, credit
     session.zombies = dict.fromkeys((task_id, token) for task_id, token in zombies)
+    # Rows of releases that knew no draining are shorter.
+    session.is_draining = len(record) > 10 and record[10]
     group.join(session, place)
     session.queues, session.task_types = tuple(queues), tuple(task_types)
     session.host, session.pid, session.version = host, pid, version

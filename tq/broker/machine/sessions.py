@@ -21,7 +21,7 @@ RANKS_SPARE = 64
 class Group:
     """members: sessions by their place. taken, free: a bit per place that has a session, that has a free slot.
 
-    slots: sum of the capacities. ready: kinds with something to take. ranks: a heap of (rank, kind number) with an entry
+    slots: sum of those of the members. ready: kinds with something to take. ranks: a heap of (rank, kind number) with an entry
     at or below the true rank of each ready kind; what is found out of date at the top is put right there.
     """
 
@@ -66,14 +66,14 @@ class Group:
         session.group, session.place = self, place
         self.members[place] = session
         self.taken |= 1 << place
-        self.slots += session.capacity
+        self.slots += session.slots
 
     def leave(self, session: Session) -> None:
         bit = 1 << session.place
         del self.members[session.place]
         self.taken &= ~bit
         self.free &= ~bit
-        self.slots -= session.capacity
+        self.slots -= session.slots
 
     def next_free(self, after: int) -> Session:
         """The session with a free slot that stands next after a place, round and round. There must be one."""
@@ -126,6 +126,7 @@ class Session:
     zombies: (task id, token) of attempts that were taken from it, cancelled or out of time, and that it has not yet
         settled: their slots are not free before it says so.
     credit: leases beyond the capacity that a claim asked for.
+    is_draining: it is handed nothing more, whatever it registers or claims.
     """
 
     __slots__ = (
@@ -134,6 +135,7 @@ class Session:
         "group",
         "held",
         "host",
+        "is_draining",
         "pid",
         "place",
         "queues",
@@ -158,12 +160,20 @@ class Session:
         self.version = ""
         self.held: dict[bytes, int] = {}
         self.zombies: dict[tuple[bytes, int], None] = {}
+        self.is_draining = False
+
+    @property
+    def slots(self) -> int:
+        """What it adds to what its group can run."""
+        return 0 if self.is_draining else self.capacity
 
     def has_slot(self) -> bool:
         """Whether a slot of its capacity is free."""
         return self.capacity > len(self.held) + len(self.zombies)
 
     def has_room(self) -> bool:
+        if self.is_draining:
+            return False
         return self.credit > 0 or self.capacity > len(self.held) + len(self.zombies)
 
     def mark(self) -> None:
@@ -176,8 +186,13 @@ class Session:
             group.free &= ~(1 << self.place)
 
     def resize(self, capacity: int) -> None:
-        self.group.slots += capacity - self.capacity
+        self.group.slots -= self.slots
         self.capacity = capacity
+        self.group.slots += self.slots
+
+    def drain(self) -> None:
+        self.group.slots -= self.slots
+        self.is_draining = True
 
     def record(self) -> tuple[object, ...]:
         return (
@@ -191,4 +206,5 @@ class Session:
             self.place,
             self.credit,
             tuple(self.zombies),
+            self.is_draining,
         )

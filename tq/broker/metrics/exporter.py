@@ -9,7 +9,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from tq import exposition
-from tq.broker.measures import LogMeasures, Measures
+from tq.broker.measures import LogMeasures, Measures, StoreMeasures
 from tq.broker.metrics import families
 from tq.broker.observe import Observer
 from tq.version import VERSION
@@ -28,11 +28,14 @@ class Exporter(Collector):
         observer: Observer,
         *,
         node_id: str,
+        stores: Callable[[], StoreMeasures] | None = None,
     ) -> None:
+        """stores: of a backend on foreign stores."""
         self._backend = backend
         self._log = log
         self._observer = observer
         self._node_id = node_id
+        self._stores = stores
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
@@ -53,4 +56,6 @@ class Exporter(Collector):
         yield from families.of_backend(self._backend())
         yield from families.of_log(self._log())
         yield from families.of_observer(self._observer)
+        if self._stores is not None:
+            yield from families.of_stores(self._stores())
         yield families.build(VERSION, self._node_id)

@@ -10,7 +10,7 @@ from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from tq.broker.measures import Histogram, LogMeasures, Measures
+from tq.broker.measures import Histogram, LogMeasures, Measures, StoreMeasures
 from tq.broker.observe import Observer
 
 MS = 1_000
@@ -78,8 +78,32 @@ def of_log(measures: LogMeasures) -> Iterator[Metric]:
     yield _histogram("tq_fsync_seconds", "Syncs of the log, each with its write.", measures.syncs)
 
 
+def of_stores(measures: StoreMeasures) -> Iterator[Metric]:
+    up = {store: int(is_up) for store, is_up in measures.up.items()}
+    yield _gauges("tq_stackduck_store_up", "1 while the store is reached.", "store", up)
+    yield _counters(
+        "tq_stackduck_store_outages",
+        "How often the store was not reached any more.",
+        ("store",),
+        _single(measures.outages),
+    )
+    yield _gauge(
+        "tq_stackduck_memory_jobs", "Jobs that wait in memory until Redis is back.", measures.in_memory
+    )
+    yield _gauge(
+        "tq_stackduck_untold_ends", "Ends of jobs that Redis is still to be told of.", measures.untold
+    )
+    yield _counters(
+        "tq_stackduck_repairs",
+        "What was put right: members set aside, jobs of lost workers, rows that were in no queue.",
+        ("repair",),
+        _single(measures.events),
+    )
+
+
 def of_observer(observer: Observer) -> Iterator[Metric]:
-    yield _gauge("tq_connections", "Connections that are open at the TCP port.", observer.connections_open)
+    connections = observer.connections_open + observer.http_connections_open
+    yield _gauge("tq_connections", "Connections that are open at the TCP and REST ports.", connections)
     yield _counter("tq_connections_opened", "Connections that came.", observer.connections_total)
     yield _counters(
         "tq_connections_closed", "Connections that ended.", ("reason",), _single(observer.connections_closed)

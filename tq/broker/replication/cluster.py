@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
@@ -14,17 +15,20 @@ from tq.broker.replication.journal import Journal
 from tq.broker.replication.log import OnFatal
 from tq.broker.replication.membership import Configuration
 from tq.broker.replication.messages import Message
-from tq.broker.replication.peer_book import PeerBook
-from tq.broker.replication.ports import RaftTimes
+from tq.broker.replication.peer_book import PeerBook, other_disk
+from tq.broker.replication.ports import RaftTimes, Status
 from tq.broker.replication.raft import Identity, RaftLog
 from tq.broker.replication.records import Link
 from tq.broker.replication.snapshot import Checkpointed, StoreSnapshots
-from tq.broker.replication.transport import PeerSecurity, PeerTransport
+from tq.broker.replication.steward import Steward
+from tq.broker.replication.stream import PeerSecurity
+from tq.broker.replication.transport import PeerTransport
 from tq.clock import Clock
 from tq.config.models import RaftSection
-from tq.errors import TqError, Unsupported
+from tq.errors import AuthenticationFailed, NotLeader, StoreDamaged, TqError, Unsupported
 from tq.logs import get_logger
 from tq.verbs import Cluster, Member
+from tq.version import VERSION
 
 _log = get_logger("raft")
 
@@ -35,22 +39,27 @@ PROPOSAL_ELECTIONS = 5
 
 
 class Place(NamedTuple):
-    """Where this node keeps what is its own. disk: the data directory's uuid and generation."""
+    """Where this node keeps what is its own. disk: the data directory's uuid and generation.
+
+    begins_as_observer: while the journal knows no configuration this node is none that votes.
+    """
 
     directory: Path
     disk: tuple[str, int]
     installed: tuple[Link, bytes] | None
+    begins_as_observer: bool
 
 
 class Hooks(NamedTuple):
     """What the cluster asks of the broker around it.
 
     checkpoint(directory, done): copy the store; done gets the entry the copy ends with. on_lead: this node leads, or
-    leads no more. client_address: where this node's own clients go. restart: end the process and start it again.
+    leads no more. on_leader: who leads has changed, empty = nobody is known to. client_address: where this node's own clients go. restart: end the process and start it again.
     """
 
     checkpoint: Callable[[str, Checkpointed], None]
     on_lead: Callable[[bool], None]
+    on_leader: Callable[[str], None]
     client_address: Callable[[], str]
     restart: Callable[[], None]
     on_fatal: OnFatal
@@ -71,12 +80,16 @@ class ClusterMember:
     ) -> None:
         """Raises StoreDamaged, Unsupported for nodes that could not tell each other from strangers, OSError."""
         self._raft = raft
-        self._transport = PeerTransport(
-            raft.node_id,
+        self.node_id = name_of(raft)
+        self._on_leader = hooks.on_leader
+        self._is_open = False
+        self._book = _book_in(place.directory)
+        self.transport = PeerTransport(
+            self.node_id,
             place.disk,
             self,
             security_of(raft),
-            check_disk=PeerBook(place.directory).check,
+            check_disk=self._check_disk,
             client_address=hooks.client_address,
         )
         self.snapshots = StoreSnapshots(
@@ -88,9 +101,11 @@ class ClusterMember:
             restart=hooks.restart,
             on_fatal=hooks.on_fatal,
             wake_up=lambda: self.log.wake_up(),
+            elapsed_ns=clock.monotonic_ns,
         )
+        begins_as_observer = place.begins_as_observer or raft.join
         self.log = RaftLog(
-            Identity(raft.node_id, configuration_of(raft)),
+            Identity(self.node_id, configuration_of(raft, begins_as_observer=begins_as_observer)),
             journal,
             disk,
             self,
@@ -99,56 +114,115 @@ class ClusterMember:
             clock=lambda: clock.monotonic_ns() / 1e9,
             chance=SystemRandom().random,
             times=times_of(raft),
-            address_of=self._transport.client_address,
+            address_of=self.transport.client_address,
             on_role=self._role_changed,
             on_lead=hooks.on_lead,
             on_installed=_never_in_place,
+            on_members=self._members_changed,
             installed=place.installed,
         )
+        self.steward = Steward(self.node_id, self.log, loop, is_connected=self.transport.is_connected)
 
     async def open(self) -> tuple[str, int]:
         """Listen for peers and dial them; the bound address. Raises OSError."""
         host, _, port = self._raft.bind.rpartition(":")
-        address = await self._transport.open(host.strip("[]"), int(port))
-        self._meet(self.log.configuration)
+        address = await self.transport.open(host.strip("[]"), int(port))
+        self._is_open = True
+        self._members_changed(self.log.configuration)
+        self.steward.start()
         return address
 
     async def close(self) -> None:
-        await self._transport.close()
+        """Hang up. Calling it twice is allowed."""
+        self.steward.stop()
+        await self.transport.close()
         self.snapshots.close()
 
     async def hand_over(self) -> None:
         """Before a planned stop: let the node that is nearest to this one lead, if this one does. Never raises; it
         takes one longest election time-out at most."""
-        status = self.log.status
-        voters = [node for node in self.log.configuration.voters if node in status.match]
-        if not self.log.is_leader or not voters:
+        if not self.log.is_leader:
             return
-        target = max(voters, key=lambda node: status.match[node])
         try:
-            await self.log.transfer(target)
+            await self.steward.transfer()
         except TqError as error:
-            _log.warning("transfer_failed", f"{target} did not take over: {error.text}", peer=target)
+            _log.warning("transfer_failed", f"nobody took over: {error.text}")
+
+    # ------------------------------------------------------------ the seat: see `clustering.seat`
+
+    @property
+    def leads(self) -> bool:
+        return self.log.is_leader
+
+    @property
+    def leader(self) -> str:
+        return self.log.leader
+
+    @property
+    def peers(self) -> list[str]:
+        return self.log.configuration.nodes_but(self.node_id)
+
+    def not_leader(self) -> NotLeader:
+        return self.log.not_leader()
+
+    async def read_index(self) -> int:
+        return await self.log.read_index()
+
+    async def visit(self, node: str, visitor: asyncio.Protocol) -> None:
+        await self.transport.visit(node, visitor)
+
+    async def add_node(self, node: str, address: str, *, votes: bool) -> None:
+        await self.steward.add_node(node, address, votes=votes)
+
+    async def remove_node(self, node: str) -> None:
+        await self.steward.remove_node(node)
+
+    async def transfer(self, target: str = "") -> None:
+        await self.steward.transfer(target)
 
     def view(self) -> Cluster:
-        """The nodes, as this one sees them: roles and lags of others only while it leads."""
+        """The nodes as this one knows them by itself: of the others only their lags, and only while it leads."""
         status, configuration = self.log.status, self.log.configuration
-        members = []
-        for node in configuration.nodes:
-            if node == self._raft.node_id:
-                role, held, applied = status.role, status.last_index, status.applied
-            else:
-                is_observer = node in configuration.observers
-                role = "leader" if node == status.leader else "observer" if is_observer else "follower"
-                held = applied = status.match.get(node, 0)
-            lag = status.last_index - held if status.match else 0
-            commit = min(held, status.commit_index)
-            address, is_self = configuration.address(node), node == self._raft.node_id
-            members.append(Member(node, address, role, status.term, commit, applied, lag, is_self))
-        return Cluster(tuple(members), status.leader)
+        return Cluster(
+            tuple(self._member(node, status, configuration) for node in configuration.nodes), status.leader
+        )
+
+    def _member(self, node: str, status: Status, configuration: Configuration) -> Member:
+        shown = Member(
+            node,
+            configuration.address(node),
+            "observer" if node in configuration.observers else "follower",
+            status.term,
+            0,
+            0,
+            is_joining=node in configuration.joining,
+            client_address=self.transport.client_address(node),
+        )
+        if node == self.node_id:
+            return shown._replace(
+                role=status.role,
+                commit_index=status.commit_index,
+                applied_index=status.applied,
+                is_self=True,
+                first_index=status.first_index,
+                last_index=status.last_index,
+                snapshot_age_ms=self.snapshots.age_ms,
+                version=VERSION,
+            )
+        held = status.match.get(node, 0)
+        commit = min(held, status.commit_index)
+        return shown._replace(
+            role="leader" if node == status.leader else shown.role,
+            commit_index=commit,
+            applied_index=commit,
+            lag=status.last_index - held if status.match else 0,
+            last_index=held,
+        )
+
+    # ------------------------------------------------------------ links and ears
 
     def send(self, peer: str, message: Message) -> None:
-        self._transport.send(peer, message)
+        self.transport.send(peer, message)
 
     def connected(self, peer: str, epoch: int) -> None:
         self.log.connected(peer, epoch)
@@ -159,19 +233,54 @@ class ClusterMember:
     def receive(self, peer: str, epoch: int, message: Message) -> None:
         self.log.receive(peer, epoch, message)
 
-    def _meet(self, configuration: Configuration) -> None:
-        nodes = [node for node in configuration.nodes if node != self._raft.node_id]
-        self._transport.set_peers((node, configuration.address(node)) for node in nodes)
+    def _members_changed(self, configuration: Configuration) -> None:
+        if not self._is_open:
+            return
+        for node in self._book.nodes - set(configuration.nodes):
+            # It left: whoever comes under its name next is new.
+            self._book.forget(node)
+        self.transport.recheck()
+        others = configuration.nodes_but(self.node_id)
+        self.transport.set_peers((node, configuration.address(node)) for node in others)
+
+    def _check_disk(self, node: str, disk: str) -> None:
+        """ID1: the configuration says which disk is the node's, or, where it says nothing, the first one seen."""
+        known = self.log.configuration.disk(node)
+        try:
+            if not known:
+                self._book.check(node, disk)
+            elif known != disk:
+                raise other_disk(node)
+        except AuthenticationFailed:
+            self.steward.came_with(node, disk)
+            raise
 
     def _role_changed(self, role: str, leader: str, term: int) -> None:
         _log.info("raft_role", f"{role} in term {term}", role=role, leader=leader, term=term)
+        self._on_leader(leader)
 
 
-def configuration_of(raft: RaftSection) -> Configuration:
-    """What the configuration file says: this node and its peers, all of them voting."""
-    own_id, own_address = raft.node_id, raft.advertise or raft.bind
-    voters = {peer.node_id: peer.address for peer in raft.peers} | {own_id: own_address}
-    return Configuration.of(voters, {})
+def _book_in(directory: Path) -> PeerBook:
+    """A damaged one is not mended by rebuilding the node's data, so it must not look like damage of those."""
+    try:
+        return PeerBook(directory)
+    except StoreDamaged as error:
+        raise Unsupported(error.text) from error
+
+
+def name_of(raft: RaftSection) -> str:
+    """This node's name in the cluster: its id, or, where peers are a plain list of addresses, its own address."""
+    is_list = bool(raft.peers) and all(peer.node_id == peer.address for peer in raft.peers)
+    return (raft.advertise or raft.bind) if is_list else raft.node_id
+
+
+def configuration_of(raft: RaftSection, *, begins_as_observer: bool = False) -> Configuration:
+    """What the configuration file says: this node and its peers, all of them voting; or this one not (yet)."""
+    own_id, own_address = name_of(raft), raft.advertise or raft.bind
+    others = {peer.node_id: peer.address for peer in raft.peers if peer.node_id != own_id}
+    if begins_as_observer:
+        return Configuration.of(others, {own_id: own_address})
+    return Configuration.of(others | {own_id: own_address}, {})
 
 
 def times_of(raft: RaftSection) -> RaftTimes:
@@ -186,8 +295,6 @@ def times_of(raft: RaftSection) -> RaftTimes:
 
 def security_of(raft: RaftSection) -> PeerSecurity:
     """Raises Unsupported when there is nothing by which nodes could know each other, OSError for unreadable files."""
-    if any(peer.node_id == peer.address for peer in raft.peers):
-        raise Unsupported("raft.peers must say which node is where: {node2: host2:7379, ...}")
     if not raft.tls_cert or not raft.tls_key or not raft.tls_ca:
         if not raft.secret:
             raise Unsupported(

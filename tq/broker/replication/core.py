@@ -8,21 +8,21 @@ leaves a method is the end of the process: a state that could not be worked out 
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 from tq.broker.replication.elections import Elections
 from tq.broker.replication.guard import Guard
+from tq.broker.replication.inbox import Inbox
 from tq.broker.replication.leading import Leading
 from tq.broker.replication.log_view import NO_OP
 from tq.broker.replication.membership import Configuration, pack_configuration
-from tq.broker.replication.messages import ENTRY_BYTES_MAX, Message, Vote, VoteRequest
+from tq.broker.replication.messages import ENTRY_BYTES_MAX, Message
 from tq.broker.replication.outbox import Outbox
 from tq.broker.replication.overrides import CANDIDATE, LEADER, Raft
 from tq.broker.replication.ports import (
     Answered,
     Chance,
+    Fetch,
     Links,
     Listener,
     Monotonic,
@@ -34,17 +34,9 @@ from tq.broker.replication.ports import (
 )
 from tq.broker.replication.records import CONTROL, Link
 from tq.broker.replication.replica import Replica
-from tq.broker.replication.sending import Progress, Sender
+from tq.broker.replication.sending import Progress, Sender, fetch_now, fetched_in_steps
 from tq.broker.replication.transfers import SnapshotReceiver, SnapshotSender
-from tq.errors import BadRequest, BrokerUnavailable
-
-STEP_MESSAGES_MAX = 1_000
-"""Delivered in one step; the rest wait for the next, behind a sync."""
-INBOX_MAX = 100_000
-"""Waiting for a step. Peers have one message with entries under way and a heartbeat each period, so more is a flood."""
-
-_Event = tuple[Callable[[], None], Answered | None]
-"""What to do, and who waits for an answer to it."""
+from tq.errors import BadRequest
 
 
 class RaftCore:
@@ -63,10 +55,12 @@ class RaftCore:
         applied: int = 0,
         installed: Link | None = None,
         installed_members: bytes = b"",
+        fetch: Fetch | None = None,
     ) -> None:
         """configuration: what to begin with where the journal knows nothing better. applied: the entry at which the
         listener's state stands. installed: the last entry of the snapshot that was installed last, if one ever was;
-        installed_members: the configuration as of it.
+        installed_members: the configuration as of it. fetch: reads entries that are not in memory any more; None = at
+        once.
 
         Raises StoreDamaged when state and journal do not fit together, Unsupported without the audited library.
         """
@@ -76,7 +70,7 @@ class RaftCore:
         self._listener = listener
         self._clock = clock
         self._times = times
-        self._inbox: deque[_Event] = deque()
+        self._inbox = Inbox()
         self._epochs: dict[str, int] = {}
         self.may_stand = self._is_stepping = self._is_syncing = False
         self._last_step = self._due = clock()
@@ -111,9 +105,11 @@ class RaftCore:
             chance=chance,
             times=times,
         )
-        self._join_parts(node_id, journal, snapshots, times)
+        self._join_parts(node_id, journal, snapshots, times, fetch)
 
-    def _join_parts(self, node_id: str, journal: RaftJournal, snapshots: Snapshots, times: RaftTimes) -> None:
+    def _join_parts(
+        self, node_id: str, journal: RaftJournal, snapshots: Snapshots, times: RaftTimes, fetch: Fetch | None
+    ) -> None:
         """What stands between the library and the outbox; made last, for it knows all the rest."""
         clock = self._clock
         self._snapshots_out = SnapshotSender(journal, snapshots, self._outbox.send)
@@ -121,7 +117,12 @@ class RaftCore:
             snapshots, self._outbox, term=lambda: self._raft.term, on_whole=self._received_snapshot
         )
         self._sender = Sender(
-            journal, self._outbox.send, clock=clock, times=times, send_snapshot=self._send_snapshot
+            journal,
+            self._outbox.send,
+            clock=clock,
+            times=times,
+            send_snapshot=self._send_snapshot,
+            fetch=fetched_in_steps(fetch or fetch_now(journal), self._inbox.put),
         )
         self._guard = Guard(
             self._raft,
@@ -158,11 +159,20 @@ class RaftCore:
     @property
     def leader(self) -> str:
         """Who leads, as far as this node knows; empty = nobody."""
-        return self._raft.leader
+        return self._elections.leader
 
     @property
     def configuration(self) -> Configuration:
         return self._membership.current
+
+    @property
+    def knows_members(self) -> bool:
+        """Whether the configuration comes from the journal, not from whoever started the process."""
+        return bool(self._journal.members or self._membership.changed_at)
+
+    def has_caught_up(self, node: str) -> bool:
+        """See `leading.Leading.has_caught_up`; of a leader."""
+        return self._leading.has_caught_up(node)
 
     def members_as_of(self, index: int) -> bytes:
         """The configuration after an entry that is held, as a snapshot of that entry names it."""
@@ -172,7 +182,7 @@ class RaftCore:
     def status(self) -> Status:
         return Status(
             role=self._role(),
-            leader=self._raft.leader,
+            leader=self._elections.leader,
             term=self._raft.term,
             commit_index=self._raft.commit_index,
             applied=self._replica.applied,
@@ -195,13 +205,13 @@ class RaftCore:
     # ------------------------------------------------------------ what arrives
 
     def connected(self, peer: str, epoch: int) -> None:
-        self._put(lambda: self._connected(peer, epoch))
+        self._inbox.put(lambda: self._connected(peer, epoch))
 
     def disconnected(self, peer: str, epoch: int) -> None:
-        self._put(lambda: self._disconnected(peer, epoch))
+        self._inbox.put(lambda: self._disconnected(peer, epoch))
 
     def receive(self, peer: str, epoch: int, message: Message) -> None:
-        self._put(lambda: self._received(peer, epoch, message))
+        self._inbox.put(lambda: self._received(peer, epoch, message))
 
     def propose(self, data: bytes, done: Answered) -> None:
         """Add one entry. done: told how it ended, at most `times.proposal` after the next step, on this thread.
@@ -217,30 +227,30 @@ class RaftCore:
                 )
             )
             return
-        self._put(lambda: self._leading.propose(data, done), done)
+        self._inbox.put(lambda: self._leading.propose(data, done), done)
 
     def read_index(self, done: Answered) -> None:
         """done is told an index that the listener has reached and that holds everything acknowledged before now."""
-        self._put(lambda: self._leading.read_index(done), done)
+        self._inbox.put(lambda: self._leading.read_index(done), done)
 
     def transfer(self, target: str, done: Answered) -> None:
         """Let target lead: proposals are refused until it does, or until the longest election time-out is over."""
-        self._put(lambda: self._leading.transfer(target, done), done)
+        self._inbox.put(lambda: self._leading.transfer(target, done), done)
 
     def change_members(self, configuration: Configuration, done: Answered) -> None:
         """Replace the configuration. One voter may come or go at a time, and only once the change before is committed.
 
         A new voter must have been an observer and have caught up; a leader does not remove itself.
         """
-        self._put(lambda: self._leading.change_members(configuration, done), done)
+        self._inbox.put(lambda: self._leading.change_members(configuration, done), done)
 
     def stand_now(self) -> None:
         """Stand for election without waiting for a silence: for the only voter there is."""
-        self._put(self._elections.stand_now)
+        self._inbox.put(self._elections.stand_now)
 
     def release(self, upto: int) -> None:
         """The listener's state is durable up to entry `upto`: what is before may be forgotten, by and by."""
-        self._put(lambda: self._release(upto))
+        self._inbox.put(lambda: self._release(upto))
 
     # ------------------------------------------------------------ driving
 
@@ -254,8 +264,7 @@ class RaftCore:
             # This process was paused, or its loop or disk was late: its leader may lie unread in the sockets.
             self._elections.postpone()
         self._last_step = now
-        for _ in range(min(len(self._inbox), STEP_MESSAGES_MAX)):
-            self._inbox.popleft()[0]()
+        self._inbox.deliver()
         self.may_stand = self._elections.may_stand()
         self._raft.tick()
         self.may_stand = False
@@ -284,10 +293,7 @@ class RaftCore:
 
     def close(self) -> None:
         """End what waits. Nothing may be called afterwards."""
-        waiting, self._inbox = self._inbox, deque()
-        for _, done in waiting:
-            if done is not None:
-                done(BrokerUnavailable("the broker is stopping"))
+        self._inbox.close()
         self._leading.close()
 
     # ------------------------------------------------------------ the library's seam
@@ -297,19 +303,11 @@ class RaftCore:
         self._outbox.commit(index, lambda: self._tell(index))
 
     def library_sends(self, peer: str, message: dict[str, Any]) -> None:
-        kind = message["type"]
-        if kind == "request_vote":
-            last_index, last_term = message["last_log_index"], message["last_log_term"]
-            request = VoteRequest(message["term"], last_index, last_term, self._elections.is_transfer)
-            self._outbox.hold(peer, request)
-        elif kind == "response_vote":
-            self._outbox.hold(peer, Vote(message["term"]))
-        else:
-            raise AssertionError(f"the Raft library wanted to send {kind!r}")
+        self._elections.library_sends(peer, message)
 
     def role_changed(self, old: int, new: int) -> None:
         if new == LEADER:
-            self._sender.begin_term(self._membership.current.nodes_but(self.node_id))
+            self._sender.begin_term(self._membership.current.disks_but(self.node_id))
         elif old == LEADER:
             self._sender.end_term()
             self._snapshots_out.forget()
@@ -317,11 +315,6 @@ class RaftCore:
             self._leading.lost()
 
     # ------------------------------------------------------------ events
-
-    def _put(self, event: Callable[[], None], done: Answered | None = None) -> None:
-        if len(self._inbox) >= INBOX_MAX:
-            raise AssertionError(f"{INBOX_MAX} messages wait for a step: a peer floods this node")
-        self._inbox.append((event, done))
 
     def _connected(self, peer: str, epoch: int) -> None:
         if epoch > self._epochs.get(peer, -1):
@@ -343,7 +336,7 @@ class RaftCore:
         self._replica.trim(upto if kept is None else min(upto, kept))
 
     def _received_snapshot(self, peer: str, info: SnapshotInfo, is_installed: bool) -> None:
-        self._put(lambda: self._install(peer, info, is_installed))
+        self._inbox.put(lambda: self._install(peer, info, is_installed))
 
     def _install(self, peer: str, info: SnapshotInfo, is_installed: bool) -> None:
         """The state is now the snapshot's; the log goes on behind it (M8)."""
@@ -367,7 +360,7 @@ class RaftCore:
         """The configuration in force may be another now."""
         self._raft.set_voters(self._membership.current.voters_but(self.node_id))
         if self._raft.is_leader:
-            self._sender.set_peers(self._membership.current.nodes_but(self.node_id))
+            self._sender.set_peers(self._membership.current.disks_but(self.node_id))
             for peer, progress in self._sender.peers.items():
                 if peer in self._membership.current.voters:
                     self._raft.set_match(peer, progress.match)
@@ -388,7 +381,7 @@ class RaftCore:
         self._outbox.release(self._replica.durable_index, may_commit=not self._snapshots_in.is_installing)
         if self._raft.is_leader:
             self._leading.confirm_reads()
-        told = (self._role(), self._raft.leader, self._raft.term)
+        told = (self._role(), self._elections.leader, self._raft.term)
         if told != self._told:
             self._told = told
             self._listener.on_role(*told)

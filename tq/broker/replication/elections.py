@@ -8,8 +8,9 @@ only half of the cluster cannot raise the term for ever. A leader that hands ove
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from tq.broker.replication.messages import PreVote, PreVoteRequest, TermNotice, VoteRequest
+from tq.broker.replication.messages import PreVote, PreVoteRequest, TermNotice, Vote, VoteRequest
 from tq.broker.replication.outbox import Outbox
 from tq.broker.replication.overrides import Raft
 from tq.broker.replication.ports import Chance, Monotonic, RaftJournal, RaftTimes
@@ -18,6 +19,8 @@ NEVER_HEARD = -1e18
 DEADLINE_SLACK = 0.001
 """Seconds."""
 ROUND_MAX = 2**40
+SILENT_ELECTIONS = 2
+"""A leader that was silent for so many of the longest time-outs is none that others are sent to."""
 
 
 class Elections:
@@ -55,6 +58,19 @@ class Elections:
     def hears_leader(self) -> bool:
         """Whether a leader spoke within the shortest election time-out; true of a leader itself."""
         return self._raft.is_leader or self._clock() - self._heard_at < self._times.election_min
+
+    @property
+    def leader(self) -> str:
+        """Who leads, if it was heard of late; empty = nobody is known to.
+
+        A node that cannot win a pre-vote keeps its term, and with it the library's leader, however long that is dead.
+        """
+        if (
+            self._raft.is_leader
+            or self._clock() - self._heard_at < SILENT_ELECTIONS * self._times.election_max
+        ):
+            return self._raft.leader
+        return ""
 
     def heard(self) -> None:
         self._heard_at = self._clock()
@@ -105,6 +121,17 @@ class Elections:
         for peer in self._voters():
             if peer != self._node_id:
                 self._outbox.hold(peer, PreVoteRequest(self._raft.term, self._round, last.index, last.term))
+
+    def library_sends(self, peer: str, message: dict[str, Any]) -> None:
+        """The library asks for a vote, or gives one: the only things it says itself."""
+        kind, term = message["type"], message["term"]
+        if kind == "request_vote":
+            last_index, last_term = message["last_log_index"], message["last_log_term"]
+            self._outbox.hold(peer, VoteRequest(term, last_index, last_term, self.is_transfer))
+        elif kind == "response_vote":
+            self._outbox.hold(peer, Vote(term))
+        else:
+            raise AssertionError(f"the Raft library wanted to send {kind!r}")
 
     def on_pre_vote_request(self, peer: str, request: PreVoteRequest) -> None:
         """Answer whether this node would vote for the peer."""

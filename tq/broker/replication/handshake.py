@@ -13,6 +13,7 @@ change packets, use TLS.
 from __future__ import annotations
 
 import hmac
+from enum import IntEnum
 from typing import NamedTuple
 
 import msgpack
@@ -27,10 +28,19 @@ TEXT_CHARS_MAX = 300
 _TEXTS = ("node_id", "node_uuid", "target", "client_address")
 
 
+class Purpose(IntEnum):
+    """What a connection is for."""
+
+    RAFT = 0
+    """The peer's one stream of messages."""
+    VISIT = 1
+    """Requests of a node's clients: what follows the handshake is the task protocol (docs/protocol.md)."""
+
+
 class Hello(NamedTuple):
     """target: the node id that the sender means to talk to. generation: of its disk (see `storage.data_dir`).
 
-    client_address: where its clients go, host:port.
+    client_address: where its clients go, host:port. purpose: the dialler's; the listener says the same.
     """
 
     node_id: str
@@ -39,6 +49,7 @@ class Hello(NamedTuple):
     target: str
     client_address: str
     nonce: bytes
+    purpose: Purpose = Purpose.RAFT
 
 
 def pack_hello(hello: Hello) -> bytes:
@@ -50,7 +61,7 @@ def unpack_hello(frame: bytes) -> Hello:
     """Raises ProtocolError."""
     try:
         magic, version, *fields = msgpack.unpackb(frame, max_str_len=TEXT_CHARS_MAX, max_bin_len=NONCE_BYTES)
-        hello = Hello(*fields)
+        hello = Hello(*fields[:-1])._replace(purpose=Purpose(fields[-1]))
     except Exception as error:  # noqa: BLE001  what hostile bytes make of this is not one class
         raise ProtocolError("the other side of the Raft port does not speak it") from error
     if magic != MAGIC or version != VERSION:

@@ -22,6 +22,7 @@ from typing import NamedTuple, TypeAlias
 from rocksdict import WriteBatch
 
 from tq.broker.measures import DISK_BOUNDS_NS, Histogram, no_time
+from tq.broker.replication.ports import Behind
 from tq.broker.replication.records import (
     BEGINNING,
     CONTROL,
@@ -250,6 +251,17 @@ class Journal:
     def link(self, index: int) -> Link:
         """Of an entry that is held, or of base; the younger ones from memory. Raises StoreDamaged."""
         return self._last if index == self._last.index else self._link(index)
+
+    def is_near(self, index: int) -> bool:
+        """Whether `entry` gives this one from memory."""
+        return self._tail.get(index) is not None
+
+    def read_behind(self, previous: int, *, entries_max: int, bytes_max: int) -> Behind | None:
+        """See `ports.RaftJournal`. To be called on the disk thread: there no trimming runs at the same time."""
+        if previous < self._state.base.index:
+            return None
+        found = self.read(previous + 1, entries_max=entries_max, bytes_max=bytes_max)
+        return Behind(self._link(previous), tuple((entry.term, entry.data) for entry in found))
 
     def read(self, start: int, *, entries_max: int, bytes_max: int) -> list[Entry]:
         """Entries from `start` on, as many as fit and at least one if there is one; only what was written.

@@ -14,6 +14,9 @@ from tq.broker.replication.reads import Reads
 from tq.broker.replication.sending import Sender
 from tq.errors import BadRequest, BrokerUnavailable, NotLeader, TqError
 
+CAUGHT_UP_ENTRIES = 256
+"""An observer that lacks no more than one message holds may vote: under load nobody ever holds the very last entry."""
+
 
 class Leading:
     def __init__(
@@ -170,9 +173,23 @@ class Leading:
         if self._node_id not in wanted.voters:
             return BadRequest("a leader does not remove itself: transfer the leadership first")
         for node in added:
-            progress = self._sender.peers.get(node)
-            if node not in now.observers or progress is None or not progress.is_connected:
+            if node not in now.observers or not self._is_connected(node):
                 return BadRequest(f"{node} must be a connected observer before it votes")
-            if progress.match < self._raft.commit_index:
+            if not self.has_caught_up(node):
                 return BrokerUnavailable(f"{node} is still catching up", retry_after_ms=1_000)
+        if removed and 2 * sum(map(self._is_connected, wanted.voters)) <= len(wanted.voters):
+            return BadRequest(
+                "without it, the nodes that are connected would be no majority of those that vote"
+            )
         return None
+
+    def has_caught_up(self, node: str) -> bool:
+        """Whether this leader knows the node to lack CAUGHT_UP_ENTRIES at most."""
+        progress = self._sender.peers.get(node)
+        if progress is None or not progress.match:
+            return False
+        return self._journal.last.index - progress.match <= CAUGHT_UP_ENTRIES
+
+    def _is_connected(self, node: str) -> bool:
+        progress = self._sender.peers.get(node)
+        return node == self._node_id or (progress is not None and progress.is_connected)

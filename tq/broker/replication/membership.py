@@ -19,12 +19,29 @@ from tq.errors import StoreDamaged
 NODES_MAX = 64
 
 
+class Node(NamedTuple):
+    """One node of a configuration. address: where peers dial it. is_joining: an observer that is to vote.
+
+    disk: uuid and generation of the only data directory that counts as this node's; empty = the one seen first.
+    """
+
+    address: str
+    votes: bool = True
+    is_joining: bool = False
+    disk: str = ""
+
+
 class Configuration(NamedTuple):
-    """Node ids, sorted. addresses: where to dial each, host:port, in the order voters + observers."""
+    """Node ids, sorted. addresses, disks: of each, in the order voters + observers; see `Node`.
+
+    joining: the observers that are to vote once they have caught up.
+    """
 
     voters: tuple[str, ...]
     observers: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
+    joining: tuple[str, ...] = ()
+    disks: tuple[str, ...] = ()
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -40,11 +57,40 @@ class Configuration(NamedTuple):
         """Empty when it is not known."""
         return dict(zip(self.nodes, self.addresses, strict=False)).get(node, "")
 
+    def disk(self, node: str) -> str:
+        return dict(zip(self.nodes, self.disks, strict=False)).get(node, "")
+
+    def disks_but(self, node: str) -> dict[str, str]:
+        """Of every node but this one: node id -> the disk that counts as its own, empty = not said."""
+        return {each: self.disk(each) for each in self.nodes_but(node)}
+
+    def known(self) -> dict[str, Node]:
+        """Node id -> what is known of it."""
+        return {
+            node: Node(self.address(node), node in self.voters, node in self.joining, self.disk(node))
+            for node in self.nodes
+        }
+
+    @classmethod
+    def made(cls, known: Mapping[str, Node]) -> Configuration:
+        voters = tuple(sorted(node for node, each in known.items() if each.votes))
+        observers = tuple(sorted(node for node, each in known.items() if not each.votes))
+        nodes = voters + observers
+        joining = tuple(node for node in observers if known[node].is_joining)
+        disks = tuple(known[node].disk for node in nodes)
+        return cls(
+            voters,
+            observers,
+            tuple(known[node].address for node in nodes),
+            joining,
+            disks if any(disks) else (),
+        )
+
     @classmethod
     def of(cls, voters: Mapping[str, str], observers: Mapping[str, str]) -> Configuration:
         """From maps of node id to address."""
-        both = [voters[node] for node in sorted(voters)] + [observers[node] for node in sorted(observers)]
-        return cls(tuple(sorted(voters)), tuple(sorted(observers)), tuple(both))
+        watching = {node: Node(address, votes=False) for node, address in observers.items()}
+        return cls.made({node: Node(address) for node, address in voters.items()} | watching)
 
 
 def pack_configuration(configuration: Configuration) -> bytes:
@@ -58,10 +104,10 @@ def unpack_configuration(data: bytes) -> Configuration | None:
     if data[:1] != CONTROL:
         return None
     try:
-        voters, observers, addresses = msgpack.unpackb(data[1:], use_list=False, max_array_len=2 * NODES_MAX)
-        configuration = Configuration(voters, observers, addresses)
+        parts = msgpack.unpackb(data[1:], use_list=False, max_array_len=2 * NODES_MAX)
+        configuration = Configuration(*parts)
         texts = [text for part in configuration for text in part]
-        if not all(isinstance(text, str) for text in texts) or not voters:
+        if not all(isinstance(text, str) for text in texts) or not configuration.voters:
             raise ValueError("not texts")
     except Exception as error:  # noqa: BLE001  whatever msgpack raises: it is not what a node writes
         raise StoreDamaged("an entry that should name the cluster's nodes is not readable") from error

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tq.broker.replication.ports import Behind
 from tq.broker.replication.records import BEGINNING, CONTROL, Entry, Link, pack_entry
 from tq.errors import StoreDamaged
+
+NEAR_ENTRIES = 16
+"""So few count as being in memory: simulations are to walk the path of those that are not, too."""
 
 
 class _Image:
@@ -138,6 +142,21 @@ class MemoryJournal:
 
     def link(self, index: int) -> Link:
         return self._seen.base if index == self._seen.base.index else self._held(index)[0]
+
+    def is_near(self, index: int) -> bool:
+        return self.last.index - NEAR_ENTRIES < index <= self.last.index and index >= self.first_index
+
+    def read_behind(self, previous: int, *, entries_max: int, bytes_max: int) -> Behind | None:
+        if previous < self._seen.base.index:
+            return None
+        found: list[tuple[int, bytes]] = []
+        room = bytes_max
+        for link, data in self._seen.entries[previous - self._seen.base.index :][:entries_max]:
+            room -= len(data)
+            if found and room < 0:
+                break
+            found.append((link.term, data))
+        return Behind(self.link(previous), tuple(found))
 
     def sync(self) -> None:
         """Make everything changed so far survive. Raises what `fail_next` was given, and from then on always."""

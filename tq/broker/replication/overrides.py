@@ -129,6 +129,8 @@ class Raft:
             raftMinTimeout=times.election_min,
             raftMaxTimeout=times.election_max,
             leaderFallbackTimeout=times.election_max,
+            # Of connections that it does not have here; it only insists that this one is not shorter.
+            connectionTimeout=times.election_max,
             appendEntriesPeriod=times.heartbeat,
             logCompactionMinEntries=NEVER,
             logCompactionMinTime=NEVER,

@@ -2,7 +2,7 @@
 
 A node that comes back with another disk has forgotten what it voted and acknowledged, so it must not count under its
 old name (D4). The first disk a node shows is remembered, durably, before it is believed; any other one is refused
-until an operator has removed the node from the cluster and added it again.
+until the leader has made the node an observer under its new disk (`steward`), or it was removed and added again.
 """
 
 from __future__ import annotations
@@ -44,14 +44,15 @@ class PeerBook:
         if known == disk:
             return
         if known is not None:
-            raise AuthenticationFailed(
-                f"{node_id} came with another data directory than before: it has forgotten what it promised. "
-                "Remove it from the cluster and add it again, or give it its old directory back"
-            )
+            raise other_disk(node_id)
         if len(self._known) >= PEERS_MAX:
             raise AuthenticationFailed(f"{PEERS_MAX} nodes were seen already; {node_id} is one too many")
         self._known[node_id] = disk
         self._save()
+
+    @property
+    def nodes(self) -> set[str]:
+        return set(self._known)
 
     def forget(self, node_id: str) -> None:
         """It left the cluster: whoever comes under its name next is new."""
@@ -61,6 +62,13 @@ class PeerBook:
     def _save(self) -> None:
         document = {"peers": self._known, "crc32": _crc(self._known)}
         write_durably(self._path, json.dumps(document, indent=2).encode() + b"\n")
+
+
+def other_disk(node_id: str) -> AuthenticationFailed:
+    return AuthenticationFailed(
+        f"{node_id} came with another data directory than before: it has forgotten what it promised, and is let in "
+        "again as an observer by the leader"
+    )
 
 
 def _crc(known: dict[str, str]) -> int:

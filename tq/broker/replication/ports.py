@@ -30,6 +30,18 @@ Monotonic = Callable[[], float]
 """Seconds that never go back."""
 Chance = Callable[[], float]
 """The next random number, 0 <= n < 1."""
+
+
+class Behind(NamedTuple):
+    """Entries of the log behind one that is held, each (term, data)."""
+
+    previous: Link
+    entries: tuple[tuple[int, bytes], ...]
+
+
+Fetch = Callable[[int, Callable[[Behind | None], None]], None]
+"""fetch(previous, done): read what is behind entry `previous` where it takes its time; done gets it on the core's
+thread, at any later moment or at once, None when it is no longer held."""
 Answered = Callable[[int | TqError], None]
 """Told the index when it happened, or the error whose `outcome` says what became of it."""
 
@@ -101,6 +113,17 @@ class RaftJournal(Protocol):
 
     def link(self, index: int) -> Link:
         """Of an entry that is held, or of base."""
+        ...
+
+    def is_near(self, index: int) -> bool:
+        """Whether `entry` gives this one without reading the disk; then all younger ones, too."""
+        ...
+
+    def read_behind(self, previous: int, *, entries_max: int, bytes_max: int) -> Behind | None:
+        """Entries behind `previous`, as many as fit and at least one if there is one; None when it is not held.
+
+        May read the disk, and on any thread that no sync runs on meanwhile.
+        """
         ...
 
 

@@ -12,19 +12,18 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tq.broker.measures import LogMeasures
+from tq.broker.replication.alarm import Alarm
 from tq.broker.replication.core import RaftCore
 from tq.broker.replication.disk import Disk, done_on
 from tq.broker.replication.journal import Journal
 from tq.broker.replication.local import WITNESS_SYNC_SECONDS
 from tq.broker.replication.log import OnCommit, OnFatal
+from tq.broker.replication.lookout import Lookout
 from tq.broker.replication.membership import Configuration
-from tq.broker.replication.messages import Message
-from tq.broker.replication.ports import Chance, Links, Monotonic, RaftTimes, Snapshots, Status
+from tq.broker.replication.messages import APPEND_BYTES_MAX, APPEND_ENTRIES_MAX, Message
+from tq.broker.replication.ports import Behind, Chance, Links, Monotonic, RaftTimes, Snapshots, Status
 from tq.broker.replication.records import Link
 from tq.errors import BrokerUnavailable, NotLeader, OutcomeUnknown, TqError
-
-TIMER_SECONDS_MAX = 60.0
-"""A timer is set anew at least so often; a core that waits for nothing has none to set."""
 
 
 class Identity(NamedTuple):
@@ -53,10 +52,12 @@ class RaftLog:
         on_role: Callable[[str, str, int], None],
         on_lead: Callable[[bool], None],
         on_installed: Callable[[Link], None],
+        on_members: Callable[[Configuration], None] | None = None,
         installed: tuple[Link, bytes] | None = None,
     ) -> None:
         """address_of: node id -> where its clients go, empty = not known. on_role, on_installed: see `ports.Listener`.
-        on_lead: proposals are taken from now on, or no more.
+        on_lead: proposals are taken from now on, or no more. on_members: told of each configuration that comes into
+        force after the start.
 
         installed: the last entry and the configuration of the snapshot that was installed last, if one ever was.
         """
@@ -71,8 +72,7 @@ class RaftLog:
         self._times = times
         self._address_of = address_of
         self._on_role = on_role
-        self._on_lead = on_lead
-        self._leads = False
+        self._lookout = Lookout(identity.configuration, on_lead=on_lead, on_members=on_members)
         self._on_installed = on_installed
         self._installed = installed
         self._core: RaftCore | None = None
@@ -83,8 +83,7 @@ class RaftLog:
         self._started: Future[None] | None = None
         self._replayed_at = 0
         self._is_alone = False
-        self._timer: TimerHandle | None = None
-        self._armed_for = 0.0
+        self._alarm: Alarm | None = None
         self._witness_timer: TimerHandle | None = None
         self._wakes_up = False
         self._is_driving = False
@@ -134,6 +133,7 @@ class RaftLog:
         A cluster of one leads when this returns.
         """
         self._loop = get_running_loop()
+        self._alarm = Alarm(self._loop, self._clock, self._drive)
         self._on_commit = on_commit
         self._core = RaftCore(
             self._identity.node_id,
@@ -148,6 +148,7 @@ class RaftLog:
             applied=after,
             installed=self._installed[0] if self._installed is not None else None,
             installed_members=self._installed[1] if self._installed is not None else b"",
+            fetch=self._fetch,
         )
         self._refusal = ""
         self._replayed_at = self._core.status.commit_index
@@ -185,7 +186,7 @@ class RaftLog:
             # Bounded: every proposal has a deadline.
             await wait([self._in_flight])
         core, self._core = self._core, None
-        for timer in (self._timer, self._witness_timer):
+        for timer in (self._alarm, self._witness_timer):
             if timer is not None:
                 timer.cancel()
         core.close()
@@ -205,6 +206,22 @@ class RaftLog:
     async def change_members(self, configuration: Configuration) -> None:
         """See `core.RaftCore.change_members`."""
         await self._ask(lambda core, done: core.change_members(configuration, done))
+
+    @property
+    def knows_members(self) -> bool:
+        """Whether the configuration is in the journal; until then it is what the process was started with."""
+        return self._core is not None and self._core.knows_members
+
+    def has_caught_up(self, node: str) -> bool:
+        """See `leading.Leading.has_caught_up`; False unless this node leads."""
+        return self.is_leader and self._core is not None and self._core.has_caught_up(node)
+
+    def not_leader(self) -> NotLeader:
+        """What those are told who wanted the leader."""
+        leader = self.leader
+        if not leader or leader == self._identity.node_id:
+            return NotLeader("no leader is elected at the moment", retry_after_ms=200)
+        return NotLeader(f"{leader} leads", leader=self._address_of(leader))
 
     def connected(self, peer: str, epoch: int) -> None:
         if self._core is not None:
@@ -268,7 +285,8 @@ class RaftLog:
         try:
             while not core.step():
                 if core.next_due > self._clock():
-                    self._arm(core.next_due)
+                    assert self._alarm is not None
+                    self._alarm.set(core.next_due)
                     break
             else:
                 self._is_syncing = True
@@ -278,7 +296,7 @@ class RaftLog:
         finally:
             self._is_driving = False
         self._look_at_start()
-        self._look_at_leading()
+        self._lookout.look(leads=self.is_leader, members=self.configuration)
 
     def _synced(self, result: object) -> None:
         """On the loop: the disk has everything that the last step changed, or failed to take it."""
@@ -298,21 +316,6 @@ class RaftLog:
             self._is_driving = False
         self._drive()
 
-    def _arm(self, due: float) -> None:
-        """A timer that is set already and goes off earlier does as well: it will look again."""
-        assert self._loop is not None
-        if self._timer is not None:
-            if self._armed_for <= due:
-                return
-            self._timer.cancel()
-        now = self._clock()
-        self._armed_for = min(due, now + TIMER_SECONDS_MAX)
-        self._timer = self._loop.call_later(max(self._armed_for - now, 0.0), self._alarm)
-
-    def _alarm(self) -> None:
-        self._timer = None
-        self._drive()
-
     def _fail(self, error: Exception) -> None:
         """M10. The core may be half-way through something: nothing may leave it any more."""
         self._refusal = f"the log failed: {error}"
@@ -329,12 +332,6 @@ class RaftLog:
             return
         if self._core.status.applied >= self._replayed_at and (not self._is_alone or self.is_leader):
             self._started.set_result(None)
-
-    def _look_at_leading(self) -> None:
-        leads = self.is_leader
-        if leads != self._leads:
-            self._leads = leads
-            self._on_lead(leads)
 
     def _sync_witness(self) -> None:
         """What the journal remembers beside its database survives a loss of power up to a second old."""
@@ -357,6 +354,23 @@ class RaftLog:
             future.set_exception(self._with_address(outcome))
         else:
             future.set_result(outcome)
+
+    def _fetch(self, previous: int, done: Callable[[Behind | None], None]) -> None:
+        """For a follower that is behind what is in memory: the loop waits for no disk."""
+
+        def read() -> Behind | None:
+            return self._journal.read_behind(
+                previous, entries_max=APPEND_ENTRIES_MAX, bytes_max=APPEND_BYTES_MAX
+            )
+
+        def found(result: Behind | None | Exception) -> None:
+            if isinstance(result, Exception):
+                self._fail(result)
+            elif self._core is not None:
+                done(result)
+                self._wake_up()
+
+        self._disk.call(read, found)
 
     async def _ask(self, ask: Callable[[RaftCore, Callable[[int | TqError], None]], None]) -> int:
         if self._core is None or self._loop is None:

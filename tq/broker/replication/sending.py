@@ -6,7 +6,7 @@ first guess, and a peer that is far behind costs no more memory than one message
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from tq.broker.replication.messages import (
     APPEND_BYTES_MAX,
@@ -17,7 +17,7 @@ from tq.broker.replication.messages import (
     Beat,
     Message,
 )
-from tq.broker.replication.ports import Monotonic, RaftJournal, RaftTimes
+from tq.broker.replication.ports import Behind, Fetch, Monotonic, RaftJournal, RaftTimes
 
 NEVER = -1e18
 
@@ -27,8 +27,11 @@ class Progress:
 
     __slots__ = (
         "acked_seq",
+        "disk",
         "fence",
+        "fetched",
         "is_connected",
+        "is_fetching",
         "is_short",
         "match",
         "next_index",
@@ -36,8 +39,9 @@ class Progress:
         "sent_at",
     )
 
-    def __init__(self, next_index: int, *, is_connected: bool) -> None:
+    def __init__(self, next_index: int, disk: str, *, is_connected: bool) -> None:
         self.next_index = next_index
+        self.disk = disk
         self.match = 0
         """Everything up to it is durable there and as here."""
         self.pending = 0
@@ -47,6 +51,9 @@ class Progress:
         self.acked_seq = 0
         self.sent_at = NEVER
         self.is_connected = is_connected
+        self.fetched: Behind | None = None
+        """What comes next for it, read from the disk."""
+        self.is_fetching = False
         self.is_short = False
         """It lost entries it had acknowledged in this term (ID3): its disk is not to be trusted, and gets no more."""
 
@@ -60,30 +67,36 @@ class Sender:
         clock: Monotonic,
         times: RaftTimes,
         send_snapshot: Callable[[str, Progress, int], bool],
+        fetch: Fetch,
     ) -> None:
-        """send_snapshot: sends the next piece to a peer whose next entry is no longer held; False = nothing sent."""
+        """fetch: see `ports.Fetch`; done is called within a step. send_snapshot: sends the next piece to a peer whose next entry is no longer held; False = nothing sent."""
         self._journal = journal
         self._send = send
         self._clock = clock
         self._times = times
         self._send_snapshot = send_snapshot
+        self._fetch = fetch
         self._connected: set[str] = set()
         self.peers: dict[str, Progress] = {}
         self.seq = 0
 
-    def begin_term(self, peers: Iterable[str]) -> None:
-        """This node became leader."""
-        self.peers = {peer: self._fresh(peer) for peer in sorted(peers)}
+    def begin_term(self, peers: Mapping[str, str]) -> None:
+        """This node became leader. peers: node id -> the disk that counts as its own."""
+        self.peers = {peer: self._fresh(peer, peers[peer]) for peer in sorted(peers)}
 
     def end_term(self) -> None:
         self.peers = {}
 
-    def set_peers(self, peers: Iterable[str]) -> None:
-        """The configuration changed while leading."""
-        self.peers = {peer: self.peers.get(peer) or self._fresh(peer) for peer in sorted(peers)}
+    def set_peers(self, peers: Mapping[str, str]) -> None:
+        """The configuration changed while leading. What a peer acknowledged counts for the disk it was on."""
+        known = self.peers
+        self.peers = {
+            peer: known[peer] if peer in known and known[peer].disk == disk else self._fresh(peer, disk)
+            for peer, disk in sorted(peers.items())
+        }
 
-    def _fresh(self, peer: str) -> Progress:
-        return Progress(self._journal.last.index + 1, is_connected=peer in self._connected)
+    def _fresh(self, peer: str, disk: str) -> Progress:
+        return Progress(self._journal.last.index + 1, disk, is_connected=peer in self._connected)
 
     def connected(self, peer: str) -> None:
         self._connected.add(peer)
@@ -139,13 +152,34 @@ class Sender:
             return is_sent
         if progress.match == previous_index == journal.last.index:
             return False
-        previous = journal.link(previous_index)
-        entries = self._entries(progress.next_index)
+        behind = self._behind(progress, previous_index)
+        if behind is None:
+            return False
+        previous, entries = behind
         self.seq += 1
         progress.pending = self.seq
         progress.next_index += len(entries)
         self._send(peer, Append(term, self.seq, previous.index, previous.term, previous.crc, commit, entries))
         return True
+
+    def _behind(self, progress: Progress, previous: int) -> Behind | None:
+        """What to send next, from memory or as it was fetched; None while it is being fetched."""
+        journal = self._journal
+        is_at_end = previous == journal.last.index
+        knows_previous = is_at_end or previous == journal.base.index or journal.is_near(previous)
+        if knows_previous and (is_at_end or journal.is_near(previous + 1)):
+            return Behind(journal.link(previous), self._entries(previous + 1))
+        behind, progress.fetched = progress.fetched, None
+        if behind is not None and behind.previous.index == previous:
+            return behind
+        if not progress.is_fetching:
+            progress.is_fetching = True
+            self._fetch(previous, lambda found: self._fetched(progress, found))
+        return None
+
+    def _fetched(self, progress: Progress, found: Behind | None) -> None:
+        progress.is_fetching = False
+        progress.fetched = found
 
     def _entries(self, start: int) -> tuple[tuple[int, bytes], ...]:
         found: list[tuple[int, bytes]] = []
@@ -191,3 +225,17 @@ class Sender:
             for voter in voters
         )
         return seqs[(len(seqs) - 1) // 2]
+
+
+def fetch_now(journal: RaftJournal) -> Fetch:
+    """Reads where it is asked: for journals without a disk."""
+
+    def fetch(previous: int, done: Callable[[Behind | None], None]) -> None:
+        done(journal.read_behind(previous, entries_max=APPEND_ENTRIES_MAX, bytes_max=APPEND_BYTES_MAX))
+
+    return fetch
+
+
+def fetched_in_steps(fetch: Fetch, put: Callable[[Callable[[], None]], None]) -> Fetch:
+    """What was read is taken in by the next step, like everything else that arrives."""
+    return lambda previous, done: fetch(previous, lambda found: put(lambda: done(found)))

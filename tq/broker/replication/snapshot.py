@@ -27,6 +27,7 @@ from typing import NamedTuple, TypeVar
 
 import msgpack
 
+from tq.broker.measures import no_time
 from tq.broker.replication.ports import SnapshotInfo
 from tq.broker.replication.records import Link
 from tq.broker.rocksdb.files import sync_directory, write_durably
@@ -70,8 +71,9 @@ class StoreSnapshots:
         restart: Callable[[], None],
         on_fatal: Callable[[BaseException], None],
         wake_up: Callable[[], None],
+        elapsed_ns: Callable[[], int] = no_time,
     ) -> None:
-        """directory: the data directory. checkpoint(directory, done): copy the store, done gets the entry it ends with.
+        """elapsed_ns: a monotonic clock for `age_ms`. directory: the data directory. checkpoint(directory, done): copy the store, done gets the entry it ends with.
 
         link, members: of an entry that is held. restart: end this process and start it again; called once an
         installation is durable. wake_up: something changed that the core should look at.
@@ -86,6 +88,8 @@ class StoreSnapshots:
         self._wake_up = wake_up
         self._thread = ThreadPoolExecutor(1, "tq-snapshots")
         self._made: _Made | None = None
+        self._elapsed_ns = elapsed_ns
+        self._made_ns = 0
         self._is_making = False
         self._is_closed = False
         shutil.rmtree(self._root / "made", ignore_errors=True)
@@ -95,6 +99,11 @@ class StoreSnapshots:
 
     def newest(self) -> SnapshotInfo | None:
         return self._made.info if self._made is not None else None
+
+    @property
+    def age_ms(self) -> int:
+        """Of the newest one made here, -1 = none since the start."""
+        return -1 if self._made is None else (self._elapsed_ns() - self._made_ns) // 1_000_000
 
     def make(self) -> None:
         if self._is_making or self._is_closed:
@@ -114,7 +123,7 @@ class StoreSnapshots:
 
     def _described(self, made: _Made) -> None:
         self._is_making = False
-        self._made = made
+        self._made, self._made_ns = made, self._elapsed_ns()
         self._wake_up()
 
     def read(self, info: SnapshotInfo, offset: int, bytes_max: int) -> bytes:

@@ -89,7 +89,7 @@ class DataDir:
         """Store and journal exist now: from here on a missing one is damage."""
         if self._marker.is_new:
             self._marker = self._marker._replace(is_new=False)
-            write_durably(self.path / MARKER_NAME, _pack(self._marker))
+            write_durably(self.path / MARKER_NAME, pack_marker(self._marker))
 
     def close(self) -> None:
         """Let another broker have it. Calling it twice is allowed."""
@@ -160,14 +160,14 @@ def _settle_marker(directory: Path, clock: Clock) -> Marker:
                     f"Restore {MARKER_NAME} from a backup, or use another directory"
                 )
         marker = Marker(FORMAT, to_text(new_id()), 1, clock.now_ms(), is_new=True)
-        write_durably(directory / MARKER_NAME, _pack(marker))
+        write_durably(directory / MARKER_NAME, pack_marker(marker))
         sync_directory(directory.parent)
         return marker
     missing = [path for path in databases if not has_database(str(path))]
     if marker.is_new:
         if not missing:
             marker = marker._replace(is_new=False)
-            write_durably(directory / MARKER_NAME, _pack(marker))
+            write_durably(directory / MARKER_NAME, pack_marker(marker))
         return marker
     if missing:
         raise StoreDamaged(
@@ -177,7 +177,8 @@ def _settle_marker(directory: Path, clock: Clock) -> Marker:
     return marker
 
 
-def _pack(marker: Marker) -> bytes:
+def pack_marker(marker: Marker) -> bytes:
+    """As node.json holds it."""
     fields = marker._asdict()
     document = {"node": fields, "crc32": zlib.crc32(_canonical(fields))}
     return json.dumps(document, indent=2).encode() + b"\n"

@@ -163,6 +163,7 @@ class Calls:
     async def fail(self, context: Context, error: TqError) -> NoReturn:
         """End the call with the status, text and trailing metadata of an error."""
         self.observer.rejections[error.code] += 1
+        _log.debug("request_refused", error.text, code=error.code)
         status = grpc.StatusCode[status_of(error).grpc]
         await context.abort(status, error.text[:DETAILS_CHARS_MAX], trailing_metadata_of(error))
 

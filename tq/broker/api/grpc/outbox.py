@@ -33,6 +33,7 @@ class Outbox:
         self._answers: list[pb.WorkAnswer] = []
         self._aborts: list[pb.Abort] = []
         self._draining: pb.Draining | None = None
+        self._drain: pb.Drain | None = None
 
     @property
     def is_full(self) -> bool:
@@ -51,19 +52,26 @@ class Outbox:
     def answer(self, answer: pb.WorkAnswer) -> None:
         self._answers.append(answer)
 
-    def drain(self, retry_after_ms: int, reason: str) -> None:
+    def stopping(self, retry_after_ms: int, reason: str) -> None:
+        """The broker stops."""
         self._draining = pb.Draining(retry_after_ms=retry_after_ms, reason=reason)
+
+    def drain(self, reason: str) -> None:
+        """The worker is to go."""
+        self._drain = pb.Drain(reason=reason)
 
     def next_message(self) -> bytes | None:
         """The next message's bytes, or None when there is nothing to say."""
-        if not (self._deliveries or self._answers or self._aborts or self._draining):
+        if not (self._deliveries or self._answers or self._aborts or self._draining or self._drain):
             return None
         message = pb.WorkResponse(
-            answers=self._answers, aborts=self._aborts, deliveries=self._next_deliveries()
+            answers=self._answers,
+            aborts=self._aborts,
+            deliveries=self._next_deliveries(),
+            draining=self._draining,
+            drain=self._drain,
         )
-        if self._draining is not None:
-            message.draining.CopyFrom(self._draining)
-        self._answers, self._aborts, self._draining = [], [], None
+        self._answers, self._aborts, self._draining, self._drain = [], [], None, None
         return message.SerializeToString()
 
     def _next_deliveries(self) -> list[pb.Delivery]:

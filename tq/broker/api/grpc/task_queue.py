@@ -13,7 +13,6 @@ from tq.broker.api.grpc.ids import read_id
 from tq.broker.service import Caller
 from tq.errors import TqError
 from tq.proto import taskqueue_pb2 as pb
-from tq.protocol.limits import GET_WAIT_MS_MAX
 from tq.spans import carried
 from tq.task import TaskView
 from tq.trace_context import TRACEPARENT, TRACESTATE
@@ -75,13 +74,14 @@ class TaskQueue:
 
     async def get_task_status(self, context: Context, data: bytes) -> pb.Task:
         asked = parse(pb.GetTaskStatusRequest, data, self._calls)
-        wait_ms = tasks_in.to_ms(asked.wait_seconds, "wait_seconds", GET_WAIT_MS_MAX)
-        task_id = read_id(asked.task_id, "task_id")
-        wait = _Wait()
-        caller = await self._calls.caller(context, wait if wait_ms else None)
+        caller = await self._calls.caller(context)
+        task_id, wait_ms = tasks_in.look_of(asked)
+        level = tasks_in.level_of(asked.consistency)
         if wait_ms:
+            wait = _Wait()
+            caller = caller._replace(peer=wait)
             await self._wait(wait, caller, task_id, _seconds_to_wait(context, wait_ms))
-        return tasks_out.task(await self.view(caller, GetTask(task_id, 0, asked.with_payload)))
+        return tasks_out.task(await self.view(caller, GetTask(task_id, 0, asked.with_payload, level)))
 
     async def _wait(self, wait: _Wait, caller: Caller, task_id: bytes, seconds: float) -> None:
         """Until the task has ended, or it is time. A caller that leaves leaves nothing behind."""
@@ -111,14 +111,16 @@ class TaskQueue:
         return tasks_out.cancelled(reply)
 
     async def list_tasks(self, context: Context, data: bytes) -> pb.ListTasksResponse:
-        request = tasks_in.list_of(parse(pb.ListTasksRequest, data, self._calls))
-        reply = await self._calls.service.call(await self._calls.caller(context), request)
+        asked = parse(pb.ListTasksRequest, data, self._calls)
+        caller = await self._calls.caller(context)
+        reply = await self._calls.service.call(caller, tasks_in.list_of(asked))
         assert isinstance(reply, TaskPage)
         return tasks_out.page(reply)
 
     async def get_stats(self, context: Context, data: bytes) -> pb.Stats:
-        parse(pb.GetStatsRequest, data, self._calls)
-        reply = await self._calls.service.call(await self._calls.caller(context), GetStats())
+        asked = parse(pb.GetStatsRequest, data, self._calls)
+        caller = await self._calls.caller(context)
+        reply = await self._calls.service.call(caller, GetStats(tasks_in.level_of(asked.consistency)))
         assert isinstance(reply, Stats)
         return tasks_out.stats(reply)
 
@@ -130,6 +132,9 @@ class _Wait:
         self.over = asyncio.Event()
 
     def push(self, push: Push) -> None:
+        self.over.set()
+
+    def dismiss(self, error: TqError) -> None:
         self.over.set()
 
     def end(self, error: TqError) -> None:

@@ -115,7 +115,8 @@ def stats(found: Stats) -> pb.Stats:
 
 
 def _queue(found: QueueStats) -> pb.QueueStats:
-    return pb.QueueStats(**found._asdict())
+    fields = {name: value for name, value in found._asdict().items() if value != -1}  # -1: not known
+    return pb.QueueStats(**fields)
 
 
 def stamp(ms: int) -> Timestamp:

@@ -30,8 +30,9 @@ class Updates:
 
     async def stream(self, context: Context, data: bytes) -> None:
         """Write the task now and at each change, and return after its end."""
-        task_id = read_id(parse(pb.StreamTaskUpdatesRequest, data, self._calls).task_id, "task_id")
+        asked = parse(pb.StreamTaskUpdatesRequest, data, self._calls)
         caller = await self._calls.caller(context)
+        task_id = read_id(asked.task_id, "task_id")
         watched = _Watched()
         # Heard before the first look, so that nothing falls between the two.
         subscription = self._listen(task_id, watched)

@@ -24,7 +24,7 @@ from tq.broker.api.grpc.work_parts import Parts
 from tq.broker.service import Caller
 from tq.errors import BrokerUnavailable, TqError
 from tq.proto import taskqueue_pb2 as pb
-from tq.verbs import Abort, Deliver, Deregister, Draining, Extend, Push, Registered, Request, Settle
+from tq.verbs import Abort, Deliver, Deregister, Drain, Draining, Extend, Push, Registered, Request, Settle
 
 # In use; closed on the worker's side; over, but for the message that is being written.
 _OPEN, _ANSWERING, _LEAVING = range(3)
@@ -79,8 +79,13 @@ class WorkStream:
         elif isinstance(push, Abort):
             self._outbox.abort(push.items)
         elif isinstance(push, Draining):
-            self._outbox.drain(push.retry_after_ms, push.reason)
+            self._outbox.stopping(push.retry_after_ms, push.reason)
+        elif isinstance(push, Drain):
+            self._outbox.drain(push.reason)
         self._ready.set()
+
+    def dismiss(self, error: TqError) -> None:
+        self.end(error)
 
     def end(self, error: TqError) -> None:
         if not self._over.done():

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, Field, WithJsonSchema
 
+from tq.broker.access import Permission
 from tq.broker.api.rest.schemas import Status, Strategy
 
 Id: TypeAlias = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
@@ -113,6 +114,7 @@ class TaskShown(BaseModel):
     counters: CountersShown
     payload: Bytes | None
     payload_bytes: int
+    result_bytes: int | None
     dependencies: list[Id]
     unique_key: str | None
     metadata: dict[str, str]
@@ -150,10 +152,24 @@ class QueueShown(BaseModel):
     paused: bool
     paused_reason: str
     unserved: list[str]
+    in_per_minute: int | None
+    out_per_minute: int | None
+
+
+class TypeShown(BaseModel):
+    """One task type of a queue. workers: the connected ones that serve it there."""
+
+    task_type: str
+    pending: int
+    workers: int
+
+
+class QueueWithTypes(QueueShown):
+    task_types: list[TypeShown]
 
 
 class QueueList(BaseModel):
-    queues: list[QueueShown]
+    queues: list[QueueWithTypes]
 
 
 class QueuePaused(BaseModel):
@@ -202,6 +218,100 @@ class WorkerList(BaseModel):
     workers: list[WorkerShown]
 
 
+class WorkerDrained(BaseModel):
+    worker: str
+    sessions: list[Id]
+    status: Literal["draining"]
+
+
+class Me(BaseModel):
+    """The caller. keys_on: the broker asks for keys."""
+
+    name: str
+    permissions: list[Permission]
+    keys_on: bool
+    version: str
+    node_id: str
+
+
+class Depths(BaseModel):
+    high: list[int | None]
+    normal: list[int | None]
+    low: list[int | None]
+
+
+class Percentiles(BaseModel):
+    p50: int | None
+    p99: int | None
+
+
+class LatencyShown(BaseModel):
+    window_seconds: float
+    queue_wait_ms: Percentiles
+    run_ms: Percentiles
+
+
+class SeriesShown(BaseModel):
+    """One number a minute; null = not known. failed: attempts. depth: pending tasks at the minute's end."""
+
+    now: Time
+    start: Time
+    step_seconds: int
+    submitted: list[int | None]
+    completed: list[int | None]
+    failed: list[int | None]
+    depth: Depths
+    latency: LatencyShown
+
+
+class FailureShown(BaseModel):
+    """outcome: the attempt's; `dependency` when there was none. status: the task's, right after."""
+
+    at: Time
+    task_id: Id
+    task_type: str
+    queue: str
+    status: Status
+    attempt: int
+    worker_id: str | None
+    outcome: str
+    error: str | None
+
+
+class FailureList(BaseModel):
+    failures: list[FailureShown]
+
+
+class DeadLetterGroupShown(BaseModel):
+    """Tasks of one type and queue whose errors differ in numbers, ids and quoted words only."""
+
+    fingerprint: str
+    task_type: str
+    queue: str
+    error: str
+    count: int
+    first_seen: Time
+    last_seen: Time
+    sample_task_id: Id
+
+
+class DeadLetterGroups(BaseModel):
+    """scanned: how many dead letters were looked at, the newest; complete: all of them."""
+
+    groups: list[DeadLetterGroupShown]
+    total: int
+    scanned: int
+    complete: bool
+
+
+class ChangedTasks(BaseModel):
+    """skipped: their status did not allow it, or they are not there. next_cursor: null = that was all."""
+
+    done: int
+    skipped: int
+    next_cursor: str | None
+
+
 class MemberShown(BaseModel):
     node_id: str
     address: str
@@ -211,6 +321,12 @@ class MemberShown(BaseModel):
     applied_index: int
     lag: int
     is_self: bool
+    is_joining: bool
+    client_address: str
+    first_index: int
+    last_index: int
+    snapshot_age_ms: int | None
+    version: str
 
 
 class ClusterShown(BaseModel):
@@ -248,6 +364,12 @@ ALL: tuple[type[BaseModel], ...] = (
     TaskList,
     QueueList,
     QueuePaused,
+    WorkerDrained,
+    Me,
+    SeriesShown,
+    FailureList,
+    DeadLetterGroups,
+    ChangedTasks,
     StatsShown,
     WorkerList,
     ClusterShown,

@@ -15,6 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tq.broker.api.rest.bodies import Bodies
+from tq.broker.api.rest.clusters import add_clusters
+from tq.broker.api.rest.docs_page import POLICY, docs_page
 from tq.broker.api.rest.errors import (
     ErrorAnswers,
     HttpFault,
@@ -26,10 +28,13 @@ from tq.broker.api.rest.errors import (
 from tq.broker.api.rest.events import CHECK_S, add_events
 from tq.broker.api.rest.front import Front
 from tq.broker.api.rest.gate import CALL_S_MAX, Gate
+from tq.broker.api.rest.many import add_many
 from tq.broker.api.rest.openapi import describe
 from tq.broker.api.rest.operations import add_operations
+from tq.broker.api.rest.overview import add_overview
 from tq.broker.api.rest.probes import RenderMetrics, add_probes
 from tq.broker.api.rest.reads import add_reads
+from tq.broker.api.rest.site import Site, read_site
 from tq.broker.api.rest.tasks import Submits, add_tasks
 from tq.broker.feed import Feed
 from tq.broker.observe import Observer
@@ -46,7 +51,7 @@ class Parts:
     """What the application is made of.
 
     stopping: set when the broker begins to stop. render_metrics: None = not served here. call_s_max: longest wait
-    for the service. check_s: how soon a stream whose key was withdrawn ends.
+    for the service. check_s: how soon a stream whose key was withdrawn ends. site: the dashboard's files.
     """
 
     service: Service
@@ -59,6 +64,8 @@ class Parts:
     bodies: Bodies = field(default_factory=Bodies)
     call_s_max: float = CALL_S_MAX
     check_s: float = CHECK_S
+    site: Site = field(default_factory=read_site)
+    node_id: str = ""
 
 
 def make_app(parts: Parts, answers: ErrorAnswers) -> Front:
@@ -67,7 +74,7 @@ def make_app(parts: Parts, answers: ErrorAnswers) -> Front:
     submits = Submits(gate, parts.bodies, parts.new_id)
     app = make_fastapi(parts, gate, submits, answers)
     shortcuts = {("POST", f"{API}/tasks"): submits.one, ("POST", f"{API}/tasks/batch"): submits.many}
-    return Front(app, shortcuts, parts.service, answers)
+    return Front(app, shortcuts, parts.site, f"{API}/events", parts.service, answers)
 
 
 def make_fastapi(parts: Parts, gate: Gate, submits: Submits, answers: ErrorAnswers) -> FastAPI:
@@ -76,6 +83,7 @@ def make_fastapi(parts: Parts, gate: Gate, submits: Submits, answers: ErrorAnswe
     app = FastAPI(
         title="tq",
         version=VERSION,
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         exception_handlers=_handlers(answers, allowed),
@@ -84,6 +92,9 @@ def make_fastapi(parts: Parts, gate: Gate, submits: Submits, answers: ErrorAnswe
     # First, so that `batch` and `purge` are no ids.
     _refuse_ids_that_are_none(api)
     add_operations(api, gate, parts.bodies)
+    add_many(api, gate, parts.bodies)
+    add_clusters(api, gate, parts.bodies)
+    add_overview(api, gate, parts.node_id)
     add_tasks(api, gate, parts.bodies, submits)
     add_reads(api, gate, parts.stopping)
     add_events(api, gate, parts.feed, answers, parts.stopping, parts.check_s)
@@ -93,7 +104,16 @@ def make_fastapi(parts: Parts, gate: Gate, submits: Submits, answers: ErrorAnswe
     description = describe(app)
     allowed.learn(description["paths"])
     app.openapi = lambda: description  # type: ignore[method-assign]  # FastAPI's documented way
+    _add_docs(app, docs_page(description))
     return app
+
+
+def _add_docs(app: FastAPI, page: bytes) -> None:
+    headers = {"content-type": "text/html; charset=utf-8", "content-security-policy": POLICY}
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return Response(page, headers=headers)
 
 
 class AllowedMethods:

@@ -33,6 +33,11 @@ MESSAGE_BYTES_MAX = 64 * 1024
 """Of one message of a WebSocket client: a filter."""
 PING_S = 20.0
 """Between pings to a WebSocket client, and for its answer."""
+EVICTABLE_MS = 250
+"""A connection that has not asked anything for so long makes room for a new one when the door is full. Clients that
+mean to ask do so at once; under a flood of connections this is the time that each of them gets."""
+LOOKS_MAX = 8
+"""Connections looked at for one that may go; the others are in the middle of a large request, and go on."""
 CUT_S = 1.0
 """An aborted socket is gone at the next turn of the loop; this only bounds a defect."""
 
@@ -67,6 +72,9 @@ class RestDoor:
         self._admission = admission
         self._server: asyncio.Server | None = None
         self._emptied = asyncio.Event()
+        self._fresh: dict[HttpConnection, int] = {}
+        self._idle: dict[HttpConnection, int] = {}
+        """since when those wait that have not asked anything yet, or nothing more; longest first"""
         self._loop = asyncio.get_running_loop()
         self._sweeper = Sweeper(
             self._loop,
@@ -101,16 +109,48 @@ class RestDoor:
 
     # ------------------------------------------------------------ called by the connections
 
-    def refusal(self) -> TqError | None:
-        """None when the connection that has just come may stay."""
-        return self._admission.refuse_connection(self.connections_held - 1)
+    def admit(self, connection: HttpConnection) -> TqError | None:
+        """None when the connection that has just come may stay, if need be in the place of one that only waits."""
+        refusal: TqError | None = self._admission.refuse_connection(self.connections_held - 1)
+        if refusal is not None and (longest := self._longest_waiting()) is not None:
+            # The place of one that had none of its own is none either.
+            refusal = longest.refusal
+            longest.give_way()
+        self._fresh[connection] = self.now_ms()
+        self._parts.observer.http_connections_open += 1
+        return refusal
+
+    def waits(self, connection: HttpConnection) -> None:
+        """It has its answer, and may ask again."""
+        self._idle[connection] = self.now_ms()
+
+    def asks(self, connection: HttpConnection) -> None:
+        """A whole request has come; from now on the broker is what it waits for."""
+        self._fresh.pop(connection, None)
+        self._idle.pop(connection, None)
+
+    def _longest_waiting(self) -> HttpConnection | None:
+        """Who gives way: somebody who has asked nothing yet, before somebody who did."""
+        by_ms = self.now_ms() - EVICTABLE_MS
+        for waiting in (self._fresh, self._idle):
+            for _ in range(LOOKS_MAX):
+                longest = next(iter(waiting), None)
+                if longest is None or waiting[longest] > by_ms:
+                    break
+                if not longest.is_sending:
+                    return longest
+                waiting[longest] = waiting.pop(longest) + EVICTABLE_MS
+        return None
 
     @property
     def is_flooded(self) -> bool:
         """So many are being told that there is no room that one more goes without a word."""
         return self.connections_held > self.limits.connections_max + self.limits.refusals_max
 
-    def left(self) -> None:
+    def left(self, connection: HttpConnection | EventSocket) -> None:
+        self._parts.observer.http_connections_open -= 1
+        if isinstance(connection, HttpConnection):
+            self.asks(connection)
         if not self.state.connections:
             self._emptied.set()
 

@@ -20,12 +20,14 @@ from tq.errors import (
     PermissionDenied,
     TqError,
 )
+from tq.logs import get_logger
 
 RETRY_AFTER_MS = 1_000
 """Advice when an error that will pass names no time of its own."""
 FAULTS_SHOWN_MAX = 50
 """A body with more wrong fields than this is told the first ones and how many there are."""
 JSON = "application/json"
+_log = get_logger("rest")
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
@@ -50,6 +52,10 @@ def no_such_method(method: str, allowed: str) -> HttpFault:
 
 def unsupported_media(text: str) -> HttpFault:
     return HttpFault(415, "UNSUPPORTED_MEDIA_TYPE", text)
+
+
+def upgrade_required(text: str) -> HttpFault:
+    return HttpFault(426, "UPGRADE_REQUIRED", text)
 
 
 def request_timeout(text: str) -> HttpFault:
@@ -90,14 +96,22 @@ class ErrorAnswers:
         self._rejections = observer.rejections
 
     def response(self, error: TqError | HttpFault) -> Response:
-        self._rejections[error.code] += 1
-        status, document = status_and_document(error, self._now_ms())
+        status, document = self.document(error)
         return json_response(document, status, headers_of(error, status))
 
     def raw(self, error: TqError | HttpFault) -> bytes:
         """A whole response, for a connection that has no request to answer and ends with it."""
-        self._rejections[error.code] += 1
+        self._note(error)
         return raw_error(error, self._now_ms())
+
+    def document(self, error: TqError | HttpFault) -> tuple[int, dict[str, object]]:
+        """The status code and the body, for an answer that somebody else writes."""
+        self._note(error)
+        return status_and_document(error, self._now_ms())
+
+    def _note(self, error: TqError | HttpFault) -> None:
+        self._rejections[error.code] += 1
+        _log.debug("request_refused", error.text, code=error.code)
 
 
 def json_response(document: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

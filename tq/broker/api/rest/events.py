@@ -21,12 +21,13 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from tq import documents
+from tq import documents, ids
 from tq.broker.api.rest.errors import ErrorAnswers, invalid
 from tq.broker.api.rest.front import refuse_foreign_origin
 from tq.broker.api.rest.gate import Gate
-from tq.broker.api.rest.kinds import NameOrNone
-from tq.broker.feed import Feed, FeedEvent
+from tq.broker.api.rest.kinds import Name, TaskIdText
+from tq.broker.api.rest.schemas import Status
+from tq.broker.feed import Feed, FeedEvent, Subscription
 from tq.broker.service import Caller
 from tq.errors import AuthenticationFailed, BadRequest, TqError
 from tq.protocol.limits import INT_MAX
@@ -49,15 +50,32 @@ EventType = Literal["task_update", "worker_update", "stats"]
 
 
 class Filter(BaseModel):
-    """What a client wants to hear; an empty list is everything. Names narrow task updates, and leave the others alone."""
+    """What a client wants to hear; an empty list is everything. Names narrow task updates, and leave the others alone.
+
+    What no event can have is refused: a stream that is silent for ever would be all there is to see of a typing error.
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
     types: Annotated[list[EventType], Field(max_length=NAMES_MAX)] = []
-    task_ids: Annotated[list[str], Field(max_length=NAMES_MAX)] = []
-    task_types: Annotated[list[NameOrNone], Field(max_length=NAMES_MAX)] = []
-    queues: Annotated[list[NameOrNone], Field(max_length=NAMES_MAX)] = []
-    statuses: Annotated[list[NameOrNone], Field(max_length=NAMES_MAX)] = []
+    task_ids: Annotated[list[TaskIdText], Field(max_length=NAMES_MAX)] = []
+    task_types: Annotated[list[Name], Field(max_length=NAMES_MAX)] = []
+    queues: Annotated[list[Name], Field(max_length=NAMES_MAX)] = []
+    statuses: Annotated[list[Status], Field(max_length=NAMES_MAX)] = []
+
+    @property
+    def leaves_tasks_out(self) -> bool:
+        return bool(self.types) and "task_update" not in self.types
+
+    @property
+    def only_task(self) -> str | None:
+        """The one task it is all about, as canonical UUID text."""
+        if self.types != ["task_update"] or len(self.task_ids) != 1:
+            return None
+        try:
+            return ids.to_text(ids.from_text(self.task_ids[0]))
+        except BadRequest:
+            return None
 
     def wants(self, event: FeedEvent) -> bool:
         if self.types and event.type not in self.types:
@@ -82,15 +100,32 @@ class Stream:
         self._ready = asyncio.Event()
         self.lagged = asyncio.Event()
         self.last_seq = feed.last_seq if since is None else since
-        self._subscription = feed.subscribe(self._wants, since=since, on_ready=self._on_ready)
+        self._feed = feed
+        self._subscription = self._subscribe(since)
+
+    def _subscribe(self, since: int | None = None) -> Subscription:
+        """As narrow as the filter allows: what nobody asked for is not made."""
+        narrow: dict[str, Any] = {}
+        if self._filter.leaves_tasks_out:
+            narrow = {"leaves_tasks_out": True}
+        elif self._filter.only_task is not None:
+            narrow = {"task_id": self._filter.only_task}
+        return self._feed.subscribe(self._wants, since=since, on_ready=self._on_ready, **narrow)
+
+    def _replace_filter(self, wishes: Filter) -> None:
+        """What was heard under the old one and is not sent yet is looked at under the new one."""
+        before = self._subscription
+        self._filter = wishes
+        self._subscription = self._subscribe()
+        self._subscription.take_over(before)
+        before.close()
 
     async def send(self) -> None:
         """Send events as they come, for ever."""
-        subscription = self._subscription
-        if subscription.missed:
+        if self._subscription.missed:
             await self._send({"type": "gap", "since": self.last_seq})
         while True:
-            events = subscription.take(EVENTS_AT_ONCE)
+            events = self._subscription.take(EVENTS_AT_ONCE)
             if not events:
                 self._ready.clear()
                 await self._ready.wait()
@@ -111,7 +146,7 @@ class Stream:
             if message["type"] == "websocket.disconnect":
                 raise WebSocketDisconnect(message["code"])
             try:
-                self._filter = Filter.model_validate_json(message.get("text") or "")
+                self._replace_filter(Filter.model_validate_json(message.get("text") or ""))
             except ValidationError as error:
                 return invalid(_faults(error)).text
             await self._send({"type": "filter", **self._filter.model_dump()})
@@ -190,6 +225,8 @@ def _asked_for(socket: WebSocket) -> tuple[Filter, int | None]:
     since: int | None = None
     for name, value in socket.query_params.multi_items():
         if name == "since":
+            if since is not None:
+                raise BadRequest("since: is given more than once")
             if not (value.isascii() and value.isdigit() and len(value) < 20 and int(value) <= INT_MAX):
                 raise BadRequest("since: should be the seq of an event")
             since = int(value)

@@ -7,19 +7,28 @@ directly. They are routes of the FastAPI application all the same: it describes 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
-from tq.broker.api.rest.errors import ErrorAnswers, HttpFault, failed, foreign_origin
+from tq.broker.api.rest.errors import (
+    ErrorAnswers,
+    HttpFault,
+    failed,
+    foreign_origin,
+    no_such_path,
+)
 from tq.broker.api.rest.gate import rate_headers
+from tq.broker.api.rest.site import Site
 from tq.broker.service import Service
-from tq.errors import TqError
+from tq.errors import BadRequest, TqError
 from tq.logs import get_logger
 
 _log = get_logger("rest")
@@ -31,23 +40,30 @@ _NOSNIFF = (b"x-content-type-options", b"nosniff")
 
 
 class Front:
-    """ASGI. shortcuts: (method, path) -> handler; everything else goes to `app`."""
+    """ASGI. shortcuts: (method, path) -> handler; then the dashboard's files; everything else goes to `app`.
+
+    socket_path: of the one WebSocket.
+    """
 
     def __init__(
         self,
         app: ASGIApp,
         shortcuts: Mapping[tuple[str, str], Handler],
+        site: Site,
+        socket_path: str,
         service: Service,
         answers: ErrorAnswers,
     ) -> None:
         self._app = app
+        self._site = site
         self._shortcuts = shortcuts
+        self._socket_path = socket_path
         self._service = service
         self._answers = answers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await self._app(scope, receive, send)
+            await self._open_socket(scope, receive, send)
             return
         is_started = False
 
@@ -69,20 +85,39 @@ class Front:
             if not is_started:
                 await self._answers.response(failed())(scope, receive, send_more)
 
+    async def _open_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == self._socket_path:
+            await self._app(scope, receive, send)
+        else:
+            answer = self._answers.response(no_such_path(scope["path"]))
+            await WebSocket(scope, receive, send).send_denial_response(answer)
+
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         method = scope["method"]
         if method not in SAFE_METHODS:
             refuse_foreign_origin(Headers(scope=scope))
+        if b"&" in scope["query_string"]:
+            refuse_repetition(scope["query_string"])
         handler = self._shortcuts.get((method, scope["path"]))
         if handler is not None and not scope["query_string"]:
             response = await handler(Request(scope, receive))
             await response(scope, receive, send)
+        elif method in ("GET", "HEAD") and (page := self._site.answer(scope["path"], Headers(scope=scope))):
+            await page(scope, receive, send)
         elif method == "HEAD":
             # Served as GET; the server below leaves the body out, because it knows the method.
             scope = {**scope, "method": "GET"}
             await self._app(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+
+def refuse_repetition(query: bytes) -> None:
+    """Raises BadRequest that names each parameter that stands more than once: which of the two was meant?"""
+    names = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    twice = [f"{name[:100]}: is given more than once" for name, count in names.items() if count > 1]
+    if twice:
+        raise BadRequest("; ".join(twice))
 
 
 def refuse_foreign_origin(headers: Headers) -> None:

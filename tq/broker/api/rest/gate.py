@@ -13,7 +13,20 @@ from tq.broker.backend import Peer
 from tq.broker.service import Caller, Service, Silent
 from tq.errors import AuthenticationFailed, BrokerUnavailable, TqError
 from tq.protocol.limits import TOKEN_CHARS_MAX
-from tq.verbs import Cancel, PauseQueue, Purge, Reply, Request, ResumeQueue, Retry, Submit
+from tq.verbs import (
+    Cancel,
+    CancelMany,
+    DrainWorker,
+    ForgetMany,
+    PauseQueue,
+    Purge,
+    Reply,
+    Request,
+    ResumeQueue,
+    Retry,
+    RetryMany,
+    Submit,
+)
 
 CALL_S_MAX = 30.0
 """Longest wait for the service's answer. Only a disk that hangs or a cluster without a majority takes so long."""
@@ -21,7 +34,9 @@ CALLER = "tq.caller"
 """Where the caller of a request is found in its scope once it is known: the rate limit's headers are made from it."""
 SILENT = Silent()
 
-_WRITES: frozenset[type[Request]] = frozenset({Submit, Cancel, Retry, PauseQueue, ResumeQueue, Purge})
+_WRITES: frozenset[type[Request]] = frozenset(
+    {Submit, Cancel, CancelMany, Retry, RetryMany, ForgetMany, PauseQueue, ResumeQueue, Purge, DrainWorker}
+)
 
 R = TypeVar("R", bound=Reply)
 
@@ -87,6 +102,10 @@ class Gate:
         if verb not in caller.principal.verbs:
             raise denial(caller.principal, verb)
         return caller
+
+    @property
+    def asks_for_keys(self) -> bool:
+        return self._service.asks_for_keys
 
     def knows(self, caller: Caller) -> bool:
         """False once the key has been withdrawn: a stream that was opened with it ends."""

@@ -9,6 +9,7 @@ Rules of the file:
 
 from __future__ import annotations
 
+import re
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from tq.broker.api.rest.door import RestDoor
 
 
+HEAD_BYTES_MAX = 16 * 1024
+"""Request line, headers and the empty line. Room for a signed token."""
+_HEAD_END = re.compile(rb"\n\r?\n")
+"""As h11 takes it; empty lines before a request are nothing to it."""
+_PROBE = re.compile(rb"(?:GET|HEAD) /(?:livez|readyz|health|api/v1/health) ")
 ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
@@ -56,6 +62,8 @@ class HttpConnection(H11Protocol):
         super().__init__(door.config, door.state, {})
         self._door = door
         self._is_refused = False
+        self.refusal: TqError | None = None  # what it is told once it has said that it is no probe
+        self._is_last = False
         self._marked: tuple[Phase, object] = (Phase.FRESH, None)
         self._marked_ms = door.now_ms()
         self._heard_bytes = 0
@@ -70,16 +78,20 @@ class HttpConnection(H11Protocol):
         super().connection_made(transport)
         limits = self._door.limits
         transport.set_write_buffer_limits(limits.out_high_bytes, limits.out_low_bytes)
-        refusal = self._door.refusal()
-        if refusal is not None and self._door.is_flooded:
+        self.refusal = self._door.admit(self)
+        if self.refusal is not None and self._door.is_flooded:
             self._is_refused = True
             transport.abort()
-        elif refusal is not None:
-            self._say(refusal)
 
     def data_received(self, data: bytes) -> None:
         if self._is_refused:
             return
+        if self.refusal is not None and not self._is_last:
+            if not _PROBE.match(data):
+                self._say(self.refusal)
+                return
+            # A full broker is not a dead one: probes are answered, one for each connection.
+            self._is_last = True
         self._heard_bytes += len(data)
         if isinstance(self.cycle, LeanCycle) and not self.cycle.response_complete:
             # A client that does not wait for its answer: what it says next is looked at after that.
@@ -102,15 +114,38 @@ class HttpConnection(H11Protocol):
                 self._begun, self._begun_whole = bytearray(data), request.bytes
                 return
         super().data_received(data)
+        if self.phase is Phase.ANSWERING:
+            self._door.asks(self)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._is_last:
+            self.transport.close()
+        elif self.phase in (Phase.IDLE, Phase.HEAD):
+            self._door.waits(self)
+
+    @property
+    def is_sending(self) -> bool:
+        """A body is coming, and not slower than it has to."""
+        took_ms = self._door.now_ms() - self._marked_ms
+        pace = self._door.limits.receive_bytes_per_s_min
+        return self.phase is Phase.BODY and self._heard_bytes * 1000 >= took_ms * pace
+
+    def give_way(self) -> None:
+        """Somebody else needs the place. Nothing was asked, so nothing is owed."""
+        self._is_refused = True
+        self._door.asks(self)
+        self.transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
-        self._door.left()
+        self._door.left(self)
 
     # ------------------------------------------------------------ the usual request
 
     def _serve(self, request: PlainRequest) -> None:
         """Do what uvicorn does with a request that h11 has read."""
+        self._door.asks(self)
         self._unset_keepalive_if_required()
         path, _, query = request.target.partition(b"?")
         text = path.decode("ascii")
@@ -131,6 +166,7 @@ class HttpConnection(H11Protocol):
         }
         default_headers = self.server_state.default_headers
         cycle = LeanCycle(scope, request.body, self.transport, self.flow, default_headers, self._answered)
+        cycle.keep_alive = not self._is_last
         self.cycle = cast("RequestResponseCycle", cycle)
         task = self.loop.create_task(cycle.run(self.app))
         task.add_done_callback(self.tasks.discard)
@@ -142,6 +178,17 @@ class HttpConnection(H11Protocol):
             early, self._early = self._early, b""
             self.data_received(early)
 
+    def handle_events(self) -> None:
+        """Called by uvicorn when bytes have come, and when the next request may be read. h11 measures only heads that
+        are not whole yet, so one that came in one piece could be as large as a read of the socket."""
+        if self.conn.their_state is h11.IDLE:
+            waiting = self.conn.trailing_data[0]
+            end = _HEAD_END.search(waiting)
+            if (end.end() if end else len(waiting)) > HEAD_BYTES_MAX:
+                self.send_400_response("")
+                return
+        super().handle_events()
+
     # ------------------------------------------------------------ what uvicorn decides, decided otherwise
 
     def send_400_response(self, msg: str) -> None:
@@ -149,7 +196,7 @@ class HttpConnection(H11Protocol):
         if self.conn.our_state in (h11.SEND_BODY, h11.CLOSED):
             self.transport.close()
             return
-        text = "this is not HTTP/1.1, or the head of the request is larger than 16 KiB"
+        text = f"this is not HTTP/1.1, or the head of the request is larger than {HEAD_BYTES_MAX} bytes"
         self._say(BadRequest(text))
 
     def timeout_keep_alive_handler(self) -> None:
@@ -220,6 +267,7 @@ class HttpConnection(H11Protocol):
     def _say(self, error: TqError | HttpFault) -> None:
         """Our last words, after which nothing is read. The peer hangs up, or is cut by the sweep."""
         self._is_refused = True
+        self._door.asks(self)
         self.transport.write(self._door.answers.raw(error))
         if self.transport.can_write_eof():
             # Not close(): with unread bytes in the kernel that would reset the connection, answer and all.

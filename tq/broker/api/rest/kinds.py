@@ -12,9 +12,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeAlias, TypeGuard
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field, PlainValidator, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, StringConstraints, WithJsonSchema
 
-from tq.protocol.limits import PURGE_TASKS_MAX, TIME_MS_MAX
+from tq.ids import to_text
+from tq.protocol.limits import CHANGE_TASKS_MAX, FINGERPRINT_CHARS_MAX, PURGE_TASKS_MAX, TIME_MS_MAX
 from tq.retry import DELAY_MS_MAX
 from tq.task import NAME_CHARS_MAX, PRIORITY_MAX, RETRIES_MAX, TIMEOUT_MS_MAX, UNIQUE_KEY_CHARS_MAX, Priority
 
@@ -130,6 +131,13 @@ NewId: TypeAlias = Annotated[
 TaskId: TypeAlias = Annotated[
     bytes, PlainValidator(_required_id), WithJsonSchema({"type": "string", "format": "uuid"})
 ]
+TaskIdText: TypeAlias = Annotated[
+    str,
+    PlainValidator(_required_id),
+    AfterValidator(to_text),
+    WithJsonSchema({"type": "string", "format": "uuid"}),
+]
+"""However it was written, as the broker writes it."""
 Base64: TypeAlias = Annotated[
     bytes,
     PlainValidator(_base64),
@@ -175,5 +183,10 @@ Jitter: TypeAlias = Annotated[
     int, _permille(0, 1_000), WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})
 ]
 Retries: TypeAlias = Annotated[int, Field(ge=0, le=RETRIES_MAX), BeforeValidator(_whole)]
+ManyLimit: TypeAlias = Annotated[int, Field(ge=1, le=CHANGE_TASKS_MAX), BeforeValidator(_whole)]
+Fingerprint: TypeAlias = Annotated[
+    str, StringConstraints(max_length=FINGERPRINT_CHARS_MAX, pattern=r"^[0-9a-f]*$")
+]
+Cursor: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,17}$")]
 PurgeLimit: TypeAlias = Annotated[int, Field(ge=1, le=PURGE_TASKS_MAX), BeforeValidator(_whole)]
 AnyJson: TypeAlias = Annotated[Any, Field(json_schema_extra={"description": "Any JSON value."})]

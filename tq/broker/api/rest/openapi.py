@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
@@ -15,6 +16,8 @@ from tq.broker.api.rest import answers, schemas
 from tq.broker.api.rest.answers import ErrorBody
 from tq.broker.api.rest.errors import (
     HttpFault,
+    failed,
+    no_such_method,
     request_timeout,
     status_and_document,
     unsupported_media,
@@ -29,8 +32,9 @@ from tq.errors import (
     QueueFull,
     RateLimited,
     TqError,
+    Unsupported,
 )
-from tq.verbs import Request, Submit
+from tq.verbs import GetHealth, Ping, Request, Submit
 from tq.version import VERSION
 
 BODIES: tuple[type[BaseModel], ...] = (
@@ -39,11 +43,17 @@ BODIES: tuple[type[BaseModel], ...] = (
     schemas.RetryBody,
     schemas.PauseBody,
     schemas.PurgeBody,
+    schemas.CancelManyBody,
+    schemas.RetryManyBody,
+    schemas.DeleteManyBody,
 )
 REF = "#/components/schemas/{model}"
 EXAMPLE_MS = 1_893_456_000_000
-VERB, PERMISSION, NO_PERMISSION = "x-tq-verb", "x-tq-permission", "none"
+VERB, PERMISSION, NO_PERMISSION, ANY_KEY = "x-tq-verb", "x-tq-permission", "none", "any"
 """Which verb a call becomes, and what a key needs for it: for readers, and for the test that none slips by."""
+
+NO_IDS = (no_such_method("GET", "POST"),)
+"""`batch` and `purge` stand where an id would, and take nothing but POST."""
 
 DESCRIPTION = """\
 Tasks, queues and workers of one tq broker. Every error has the same body; `outcome` says whether to send the
@@ -59,14 +69,17 @@ def described(
     text: str = "Done",
     body: type[BaseModel] | None = None,
     body_required: bool = True,
+    also: Sequence[HttpFault] = (),
 ) -> dict[str, Any]:
-    """Keyword arguments of a route's decorator. errors: those that only this call can have."""
+    """Keyword arguments of a route's decorator. errors, also: those that only this call can have."""
     common: tuple[type[TqError], ...] = (BadRequest, BrokerUnavailable, OutcomeUnknown)
+    if verb not in (Ping, GetHealth):
+        common += (Unsupported,)  # a foreign store behind the broker may not be able to
     if PERMISSION_OF[verb] is not None:
         common += (AuthenticationFailed, PermissionDenied, RateLimited)
     if verb is Submit:
         common += (QueueFull,)
-    faults: list[TqError | HttpFault] = [kind() for kind in (*common, *errors)]
+    faults: list[TqError | HttpFault] = [*(kind() for kind in (*common, *errors)), failed(), *also]
     if body is not None:
         faults += [PayloadTooLarge(), unsupported_media("the body must be application/json")]
         faults.append(request_timeout("the request did not arrive in time"))
@@ -81,6 +94,15 @@ def described(
     responses: dict[int | str, dict[str, Any]] = error_responses(faults)
     responses[status] = shown(text, answer)
     return {"status_code": status, "responses": responses, "openapi_extra": extra}
+
+
+def for_any_key(*, answer: type[BaseModel], text: str) -> dict[str, Any]:
+    """As `described`, for a call that takes a known key but no permission: it is answered without a verb."""
+    faults = [*(kind() for kind in (BadRequest, BrokerUnavailable, AuthenticationFailed)), failed()]
+    responses: dict[int | str, dict[str, Any]] = error_responses(faults)
+    responses[200] = shown(text, answer)
+    extra = {PERMISSION: ANY_KEY, "security": [{"key": []}, {}]}
+    return {"status_code": 200, "responses": responses, "openapi_extra": extra}
 
 
 def shown(text: str, model: type[BaseModel] | None) -> dict[str, Any]:
@@ -109,6 +131,10 @@ def error_responses(faults: Sequence[TqError | HttpFault]) -> dict[int | str, di
         code = str(document["code"])
         entry["content"]["application/json"]["examples"][code] = {"value": document}
         entry["description"] = ", ".join(filter(None, [entry["description"], code]))
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            entry["headers"] = {
+                "Allow": {"description": "The methods there are.", "schema": {"type": "string"}}
+            }
         if status in (429, 503):
             entry["headers"] = {
                 "Retry-After": {

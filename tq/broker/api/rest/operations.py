@@ -10,25 +10,25 @@ from starlette.responses import Response
 
 from tq import documents
 from tq.broker.api.rest.answers import (
-    ClusterShown,
     PurgedTasks,
-    QueueList,
     QueuePaused,
     StatsShown,
+    WorkerDrained,
     WorkerList,
 )
 from tq.broker.api.rest.bodies import Bodies
 from tq.broker.api.rest.errors import json_response
 from tq.broker.api.rest.gate import Gate
 from tq.broker.api.rest.openapi import described
-from tq.broker.api.rest.parameters import NoQuery, QueuePath
+from tq.broker.api.rest.parameters import NoQuery, QueuePath, Reading, WorkerPath
 from tq.broker.api.rest.schemas import PauseBody, PurgeBody
+from tq.errors import WorkerNotFound
 from tq.protocol.validate import check_request
 from tq.task import STATE_OF_STATUS
 from tq.verbs import (
-    Cluster,
     Done,
-    GetCluster,
+    Drained,
+    DrainWorker,
     GetStats,
     ListWorkers,
     PauseQueue,
@@ -43,25 +43,23 @@ from tq.verbs import (
 def add_operations(router: APIRouter, gate: Gate, bodies: Bodies) -> None:
 
     @router.get("/stats", **described(GetStats, answer=StatsShown, text="Counts and ages"))
-    async def stats(request: Request, query: Annotated[NoQuery, Query()]) -> Response:
+    async def stats(request: Request, query: Annotated[Reading, Query()]) -> Response:
         """Counts and ages, in all and queue by queue."""
-        return json_response(documents.of_stats(await gate.ask(request, GetStats(), Stats)))
+        return json_response(documents.of_stats(await gate.ask(request, GetStats(query.level), Stats)))
 
     @router.get("/workers", **described(ListWorkers, answer=WorkerList, text="The workers"))
     async def workers(request: Request, query: Annotated[NoQuery, Query()]) -> Response:
         """The workers this broker knows, with what they run."""
         return json_response(documents.of_workers(await gate.ask(request, ListWorkers(), Workers)))
 
-    @router.get("/cluster", **described(GetCluster, answer=ClusterShown, text="The members"))
-    async def cluster(request: Request, query: Annotated[NoQuery, Query()]) -> Response:
-        """The brokers of the cluster, with role, term and lag."""
-        return json_response(documents.of_cluster(await gate.ask(request, GetCluster(), Cluster)))
-
-    @router.get("/queues", **described(GetStats, answer=QueueList, text="The queues"))
-    async def queues(request: Request, query: Annotated[NoQuery, Query()]) -> Response:
-        """The queues, each with its counts and whether it is paused."""
-        found = await gate.ask(request, GetStats(), Stats)
-        return json_response({"queues": [documents.of_queue(queue) for queue in found.queues]})
+    @router.post(
+        "/workers/{worker}/drain",
+        **described(DrainWorker, WorkerNotFound, answer=WorkerDrained, text="It is told"),
+    )
+    async def drain(request: Request, worker: WorkerPath, query: Annotated[NoQuery, Query()]) -> Response:
+        """Hand a worker nothing more; it finishes what it runs and goes. All its sessions, or the one with this id."""
+        found = await gate.ask(request, check_request(DrainWorker(worker)), Drained)
+        return json_response(documents.of_drained(worker, found))
 
     # A queue's name may hold a slash: `path` takes it with or without %2F.
     @router.post("/queues/{queue:path}/pause", **_queue_call(PauseQueue, PauseBody))

@@ -13,9 +13,9 @@ from tq import documents
 from tq.broker.api.rest.answers import TaskList, TaskShown
 from tq.broker.api.rest.errors import json_response
 from tq.broker.api.rest.gate import Gate
-from tq.broker.api.rest.openapi import described
+from tq.broker.api.rest.openapi import NO_IDS, described
 from tq.broker.api.rest.parameters import OneTask, Page, TaskIdPath, task_id_of
-from tq.errors import BrokerUnavailable, TaskNotFound
+from tq.errors import BrokerUnavailable, TaskNotFound, TqError
 from tq.task import STATE_OF_STATUS, TaskView
 from tq.verbs import GetTask, ListTasks, Push, TaskEnded, TaskPage, Watch, Watching
 
@@ -23,13 +23,21 @@ from tq.verbs import GetTask, ListTasks, Push, TaskEnded, TaskPage, Watch, Watch
 def add_reads(router: APIRouter, gate: Gate, stopping: asyncio.Event) -> None:
     """stopping: once it is set nobody is kept waiting any longer."""
 
-    @router.get("/tasks/{task_id}", **described(GetTask, TaskNotFound, answer=TaskShown, text="The task"))
+    @router.get(
+        "/tasks/{task_id}", **described(GetTask, TaskNotFound, answer=TaskShown, text="The task", also=NO_IDS)
+    )
     async def get_task(request: Request, task_id: TaskIdPath, query: Annotated[OneTask, Query()]) -> Response:
         """One task, as it is or, with `wait`, as soon as it has ended or the time is up."""
         found = task_id_of(task_id)
         if query.wait:
             await _ended(gate, request, found, query.wait, stopping)
-        view = await gate.ask(request, GetTask(found, with_payload=query.with_payload), TaskView)
+        verb = GetTask(
+            found,
+            with_payload=query.with_payload,
+            consistency=query.level,
+            with_result=query.with_result,
+        )
+        view = await gate.ask(request, verb, TaskView)
         return json_response(documents.of_task(view))
 
     @router.get("/tasks", **described(ListTasks, answer=TaskList, text="A page"))
@@ -42,6 +50,11 @@ def add_reads(router: APIRouter, gate: Gate, stopping: asyncio.Event) -> None:
             query.limit,
             query.offset,
             int(query.cursor or 0),
+            consistency=query.level,
+            worker_id=query.worker_id,
+            fingerprint=query.fingerprint,
+            oldest_first=query.order == "oldest",
+            with_result=query.with_result,
         )
         return json_response(documents.of_page(await gate.ask(request, verb, TaskPage)))
 
@@ -56,8 +69,13 @@ class _Waiter:
         if isinstance(push, TaskEnded):
             self.is_over.set()
 
+    def dismiss(self, error: TqError) -> None:
+        self.is_over.set()
 
-async def _ended(gate: Gate, request: Request, task_id: bytes, seconds: int, stopping: asyncio.Event) -> None:
+
+async def _ended(
+    gate: Gate, request: Request, task_id: bytes, seconds: float, stopping: asyncio.Event
+) -> None:
     """Return when the task has ended or the time is up.
 
     Raises BrokerUnavailable for a broker that stops, ClientDisconnect for a client that has hung up.

@@ -14,9 +14,12 @@ from tq.broker.api.rest.kinds import (
     NO_ID,
     AnyJson,
     Base64,
+    Cursor,
     Delay,
     Factor,
+    Fingerprint,
     Jitter,
+    ManyLimit,
     Moment,
     Name,
     NameOrNone,
@@ -29,6 +32,7 @@ from tq.broker.api.rest.kinds import (
     TimeLimit,
     UniqueKey,
 )
+from tq.protocol.limits import CHANGE_TASKS_MAX
 from tq.retry import CUSTOM_DELAYS_MAX, DEFAULT_RETRY
 from tq.task import (
     DEFAULT_MAX_RETRIES,
@@ -162,7 +166,7 @@ class NewTask(_Body):
 class NewTasks(_Body):
     """Tasks to submit, all or none."""
 
-    tasks: Annotated[list[NewTask], Field(min_length=1, max_length=BATCH_TASKS_MAX)]
+    tasks: Annotated[list[NewTask], Field(max_length=BATCH_TASKS_MAX)]
 
 
 class RetryBody(_Body):
@@ -177,6 +181,20 @@ class PauseBody(_Body):
     reason: Note = ""
 
 
+class NewNode(_Body):
+    """A node that a cluster is to take in."""
+
+    node_id: Annotated[Name, Field(description="As its own configuration says.")]
+    address: Annotated[Note, Field(min_length=1, description="Where its peers reach it, host:port.")]
+    votes: Annotated[bool, Field(description="False: it stays an observer.")] = True
+
+
+class TransferBody(_Body):
+    node_id: Annotated[
+        NameOrNone, Field(description="Who is to lead; empty: the voter that is furthest on.")
+    ] = ""
+
+
 class PurgeBody(_Body):
     """Which tasks are to be forgotten. Those that wait are cancelled first; running ones cannot be named."""
 
@@ -189,3 +207,48 @@ class PurgeBody(_Body):
     queue: NameOrNone = ""
     task_type: NameOrNone = ""
     limit: Annotated[PurgeLimit, Field(description="At most so many in one call.")] = 1_000
+
+
+class TaskFilter(_Body):
+    """Which tasks; what is left out does not matter. fingerprint: of a group of dead letters."""
+
+    status: Status | None = None
+    task_type: NameOrNone = ""
+    queue: NameOrNone = ""
+    fingerprint: Fingerprint = ""
+
+
+def _many_rules(schema: dict[str, Any]) -> None:
+    """Which tasks is said in exactly one way."""
+    schema["oneOf"] = [
+        {"required": ["task_ids"], "properties": {"task_ids": {"minItems": 1}, "filter": {"type": "null"}}},
+        {"required": ["filter"], "properties": {"task_ids": {"maxItems": 0}, "filter": {"type": "object"}}},
+    ]
+    schema["example"] = {"filter": {"status": "dead_letter", "task_type": "send_email"}, "limit": 500}
+
+
+class ManyBody(_Body):
+    """One step of a change of many tasks: these, or the next `limit` of the filter after the cursor, newest first."""
+
+    model_config = ConfigDict(json_schema_extra=_many_rules)
+
+    task_ids: Annotated[list[TaskId], Field(default_factory=list, max_length=CHANGE_TASKS_MAX)]
+    filter: TaskFilter | None = None
+    limit: Annotated[ManyLimit, Field(description="At most so many in this step.")] = 500
+    cursor: Annotated[Cursor | None, Field(description="The next_cursor of the step before.")] = None
+
+
+class CancelManyBody(ManyBody):
+    """Tasks to cancel."""
+
+    force: Annotated[bool, Field(description="Those too that run.")] = False
+
+
+class RetryManyBody(ManyBody):
+    """Tasks to try again. max_retries: none keeps each task's own."""
+
+    max_retries: Retries | None = None
+
+
+class DeleteManyBody(ManyBody):
+    """Ended tasks to forget."""

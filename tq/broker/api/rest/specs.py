@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
-from tq.broker.api.rest.errors import FAULTS_SHOWN_MAX
 from tq.broker.api.rest.schemas import NewTask, RetryPolicyBody
 from tq.errors import BadRequest
-from tq.protocol.validate import check_tasks
+from tq.protocol.validate import FAULTS_SHOWN_MAX, check_tasks
 from tq.retry import CUSTOM, STRATEGIES, RetryPolicy
 from tq.task import TaskSpec
 

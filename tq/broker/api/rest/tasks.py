@@ -14,7 +14,7 @@ from tq.broker.api.rest.answers import SubmittedTask, SubmittedTasks, TaskStatus
 from tq.broker.api.rest.bodies import SUBMIT_BODY_BYTES_MAX, Bodies, check_media_type, parsed
 from tq.broker.api.rest.errors import json_response
 from tq.broker.api.rest.gate import Gate
-from tq.broker.api.rest.openapi import described, shown
+from tq.broker.api.rest.openapi import NO_IDS, described, shown
 from tq.broker.api.rest.parameters import ForceFlag, NoQuery, TaskIdPath, task_id_of
 from tq.broker.api.rest.schemas import NewTask, NewTasks, RetryBody
 from tq.broker.api.rest.specs import task_specs
@@ -75,7 +75,9 @@ def add_tasks(router: APIRouter, gate: Gate, bodies: Bodies, submits: Submits) -
     many["responses"][200] = shown("All of them existed", SubmittedTasks)
     router.post("/tasks/batch", **many)(submits.many)
 
-    @router.delete("/tasks/{task_id}", **described(Cancel, TaskNotFound, InvalidStatus, status=204))
+    @router.delete(
+        "/tasks/{task_id}", **described(Cancel, TaskNotFound, InvalidStatus, status=204, also=NO_IDS)
+    )
     async def cancel(request: Request, task_id: TaskIdPath, query: Annotated[ForceFlag, Query()]) -> Response:
         """End a task that waits; with force, one that runs too."""
         await gate.ask(request, Cancel(task_id_of(task_id), query.force), TaskRef)

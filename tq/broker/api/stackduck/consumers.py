@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import NamedTuple
 
 from tq.broker.api.grpc.calls import Calls, Context, parse
 from tq.broker.api.stackduck.holdings import Held, Holdings
@@ -21,6 +22,7 @@ from tq.broker.compat.stackduck.jobs import (
     job_of,
     notification_of,
     retried_job_of,
+    was_tried,
 )
 from tq.broker.compat.stackduck.names import task_type_of, worker_name_of
 from tq.broker.service import Caller, Service
@@ -55,10 +57,10 @@ class Consumers:
     async def consume(self, context: Context, data: bytes) -> None:
         """Write jobs until the client leaves."""
         asked = parse(pb.ConsumeJobsRequest, data, self._calls)
-        if not asked.job_types:
-            raise BadRequest("job_types cannot be empty")
         taker = Taker(self._calls.service, self._holdings.drop)
         caller = await self._calls.caller(context, taker)
+        if not asked.job_types:
+            raise BadRequest("job_types cannot be empty")
         try:
             await taker.register(
                 caller,
@@ -150,12 +152,12 @@ class Consumer:
     async def _write(self, context: Context, task: Delivery) -> None:
         is_backlog = self._is_backlog or self._backlog_left > 0
         self._backlog_left -= self._backlog_left > 0
-        job = await picture(self._service, self._caller, task)
-        if job is None:
+        shown = await picture(self._service, self._caller, task)
+        if shown is None:
             return
-        self._holdings.add(task.task_id, held_by(self.taker, task, job))
-        word = notification_of(task, is_backlog=is_backlog)
-        message = pb.JobMessage(job=message_of(job), notification_type=word)
+        self._holdings.add(task.task_id, held_by(self.taker, task, shown.job))
+        word = notification_of(task, is_backlog=is_backlog, was_tried=shown.was_tried)
+        message = pb.JobMessage(job=message_of(shown.job), notification_type=word)
         await context.write(message.SerializeToString())
 
     def _ending(self, error: TqError) -> TqError:
@@ -164,17 +166,25 @@ class Consumer:
         return error
 
 
-async def picture(service: Service, caller: Caller, task: Delivery) -> Job | None:
+class Picture(NamedTuple):
+    """was_tried: somebody had the job before, and did not just hand it back unseen."""
+
+    job: Job
+    was_tried: bool
+
+
+async def picture(service: Service, caller: Caller, task: Delivery) -> Picture | None:
     """The job in this delivery; None for a task of another client whose payload no job can have, which is set aside."""
     try:
         if task.attempt == 1:
-            return job_of(task)
+            return Picture(job_of(task), False)
         view = await service.call(caller, GetTask(task.task_id))
         assert isinstance(view, TaskView)
-        return retried_job_of(task, view)
+        return Picture(retried_job_of(task, view), was_tried(view))
     except TqError:
         # Its key may not read tasks, or the look-up failed: the job goes out with what the delivery says.
-        return job_of(task)._replace(retry_count=min(task.attempt - 1, task.max_retries))
+        retry_count = min(task.attempt - 1, task.max_retries)
+        return Picture(job_of(task)._replace(retry_count=retry_count), True)
     except ValueError:
         text = "the payload is not JSON, and StackDuck's jobs have no other"
         service.handle(

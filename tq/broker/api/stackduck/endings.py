@@ -29,6 +29,8 @@ class Endings:
         held = self._holdings.find(job_id)
         if held is not None and await self._settle(caller, held, SettleItem(job_id, held.token, Cause.DONE)):
             return True
+        if await self._end_by_id(caller, SettleItem(job_id, 0, Cause.DONE)):
+            return True
         view = await self._view(caller, job_id)
         if not view.has_ended:
             with suppress(InvalidStatus):  # it ended meanwhile
@@ -42,7 +44,8 @@ class Endings:
             caller, held, SettleItem(job_id, held.token, Cause.ERROR, b"", error)
         ):
             return True
-        await self._view(caller, job_id)
+        if not await self._end_by_id(caller, SettleItem(job_id, 0, Cause.ERROR, b"", error)):
+            await self._view(caller, job_id)
         return True
 
     async def retry(self, caller: Caller, job_id: bytes, error: str) -> bool:
@@ -56,10 +59,22 @@ class Endings:
                 item = item._replace(cause=Cause.SNOOZED, delay_ms=delay_ms)
             if await self._settle(caller, held, item):
                 return True
+        # A snooze that names an error is a retry that no limit stops.
+        if await self._end_by_id(caller, SettleItem(job_id, 0, Cause.SNOOZED, b"", error or "retried")):
+            return True
         view = await self._view(caller, job_id)
         if view.state == DEAD_LETTER:
             await self._service.call(caller, Retry(job_id))
         return not view.has_ended or view.state == DEAD_LETTER
+
+    async def _end_by_id(self, caller: Caller, item: SettleItem) -> bool:
+        """For a backend that several brokers share: the job may be out at any of them. False when it was not running."""
+        if not self._service.capabilities.ends_by_id:
+            return False
+        reply = await self._service.call(caller, Settle((item,)))
+        assert isinstance(reply, Settled)
+        self._holdings.forget(item.task_id)
+        return reply.codes[0] == SETTLED_OK
 
     async def _settle(self, caller: Caller, held: Held, item: SettleItem) -> bool:
         """False when the lease is not held any more."""

@@ -42,6 +42,12 @@ class Holdings:
             del self._held[job_id]
             held.taker.tokens.pop(job_id, None)
 
+    def forget(self, job_id: bytes) -> None:
+        """Whoever had the job has it no more."""
+        held = self._held.pop(job_id, None)
+        if held is not None:
+            held.taker.tokens.pop(job_id, None)
+
     def drop_all(self, items: Iterable[tuple[bytes, int]]) -> None:
         for job_id, token in items:
             self.drop(job_id, token)

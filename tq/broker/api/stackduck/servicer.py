@@ -17,7 +17,7 @@ from tq.broker.access import denial
 from tq.broker.api.grpc.calls import Calls, Context, parse
 from tq.broker.api.grpc.ids import read_id
 from tq.broker.api.stackduck.consumers import Consumers, message_of
-from tq.broker.api.stackduck.dequeues import Dequeues
+from tq.broker.api.stackduck.dequeues import IDLE_S, Dequeues
 from tq.broker.api.stackduck.endings import Endings
 from tq.broker.api.stackduck.holdings import Holdings
 from tq.broker.compat.stackduck.enqueue import task_of
@@ -41,16 +41,21 @@ def random_id() -> bytes:
 
 
 class StackDuck:
-    """One more service for `GrpcDoor`. new_id: makes the ids of jobs and sessions."""
+    """One more service for `GrpcDoor`.
+
+    new_id: makes the ids of jobs and sessions. idle_s: how long a session of DequeueJob outlives its last use.
+    """
 
     name = pb.DESCRIPTOR.services_by_name["StackDuckService"].full_name
 
-    def __init__(self, calls: Calls, *, new_id: Callable[[], bytes] = random_id) -> None:
+    def __init__(
+        self, calls: Calls, *, new_id: Callable[[], bytes] = random_id, idle_s: float = IDLE_S
+    ) -> None:
         self._calls = calls
         self._new_id = new_id
         self._holdings = Holdings()
         self._consumers = Consumers(calls, self._holdings, new_id=new_id)
-        self._dequeues = Dequeues(calls.service, self._holdings, new_id=new_id)
+        self._dequeues = Dequeues(calls.service, self._holdings, new_id=new_id, idle_s=idle_s)
         self._endings = Endings(calls.service, self._holdings)
         self._timer = asyncio.get_running_loop().call_later(KEEP_S, self._keep)
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from tq.broker.compat.stackduck.enqueue import LEASE_MS
 from tq.broker.compat.stackduck.names import QUEUE
 from tq.broker.service import Caller, Service
 from tq.errors import TqError
 from tq.protocol.limits import HEARTBEAT_MS_MAX
+from tq.protocol.validate import check_request
 from tq.task import Cause
 from tq.verbs import (
     Abort,
@@ -37,8 +38,8 @@ from tq.verbs import (
 class Taker:
     """The peer of one such session. caller: in whose name it asks, once it is registered.
 
-    arrived: leased and not yet handed on. tokens: handed on and not yet settled. news: set when something arrived.
-    claimed: how many jobs the last claim brought. error: why it brought none.
+    task_types: what it asks for. arrived: leased and not yet handed on. tokens: handed on and not yet settled.
+    news: set when something arrived. claimed: how many jobs the last claim brought. error: why it brought none.
     """
 
     caller: Caller
@@ -47,6 +48,7 @@ class Taker:
         """on_lost: told of each handed-on lease that was taken away."""
         self._service = service
         self._on_lost = on_lost
+        self.task_types: tuple[str, ...] = ()
         self.arrived: deque[Delivery] = deque()
         self.tokens: dict[bytes, int] = {}
         self.news = asyncio.Event()
@@ -65,19 +67,32 @@ class Taker:
         elif isinstance(push, Abort):
             self._let_go(push)
 
+    def dismiss(self, error: TqError) -> None:
+        """The session is to be opened again, where tasks are handed out now."""
+        self.task_types = ()
+        self.error = error
+        self.news.set()
+
     # ------------------------------------------------------------ taking
 
     async def register(
         self, caller: Caller, *, session_id: bytes, worker: str, task_types: tuple[str, ...]
     ) -> None:
-        """Open the session. caller: its peer must be this taker. Raises what the service answers."""
+        """Open the session, or have it ask for these types from now on; what it holds it keeps.
+
+        caller: its peer must be this taker. Raises BadRequest for names that no task can have, and what the service
+        answers.
+        """
         self.caller = caller
-        request = Register(
-            session_id, worker, (QUEUE,), task_types, capacity=0, heartbeat_ms=HEARTBEAT_MS_MAX
-        )
-        reply = await self._service.call(caller, request)
+        holds = tuple(self.tokens.items())
+        request = Register(session_id, worker, (QUEUE,), task_types, 0, holds, HEARTBEAT_MS_MAX)
+        self.task_types = ()
+        reply = await self._service.call(caller, check_request(request))
         assert isinstance(reply, Registered)
+        self.task_types = task_types
         self.grace_ms = reply.grace_ms
+        for task_id, token in reply.lost:
+            self._on_lost(task_id, token)
 
     def claim(self, limit: int, wait_ms: int) -> None:
         """Ask for up to `limit` jobs; they turn up in `arrived`, or an error in `error`."""
@@ -95,11 +110,11 @@ class Taker:
         self._service.handle(self.caller, Claim(limit, wait_ms), claimed)
 
     def _take(self, tasks: tuple[Delivery, ...]) -> None:
-        if self._is_over:
-            self._settle([SettleItem(each.task_id, each.token, Cause.RELEASED) for each in tasks])
-        else:
-            self.arrived.extend(tasks)
-            self.news.set()
+        # What was asked for before the types changed may still come.
+        wanted = () if self._is_over else self.task_types
+        self.arrived.extend(each for each in tasks if each.task_type in wanted)
+        self._release(each for each in tasks if each.task_type not in wanted)
+        self.news.set()
 
     def _let_go(self, abort: Abort) -> None:
         """Leases that were taken away: cancelled, or out of time. Nobody can be told; their slots are free at once."""
@@ -123,10 +138,17 @@ class Taker:
         self._service.handle(self.caller, Heartbeat(), _ignore)
 
     def stop_taking(self) -> None:
-        """Hand back, uncharged, what was not handed on, and whatever may still come."""
+        """Hand back, uncharged, what was not handed on, and whatever may still come; and ask for nothing more."""
         self._is_over = True
-        waiting, self.arrived = list(self.arrived), deque()
-        self._settle([SettleItem(each.task_id, each.token, Cause.RELEASED) for each in waiting])
+        self.hand_back()
+        if self.is_claiming:
+            # A new claim ends the one that is open, and this one asks for nothing.
+            self._service.handle(self.caller, Claim(0), _ignore)
+
+    def hand_back(self) -> None:
+        """Hand back, uncharged, what was not handed on."""
+        waiting, self.arrived = self.arrived, deque()
+        self._release(waiting)
 
     def give_up(self) -> None:
         """The client is gone for good: what it held goes back to others, counted as a worker that was lost."""
@@ -147,6 +169,9 @@ class Taker:
         for task_id, token in list(self.tokens.items()):
             self._on_lost(task_id, token)
         self._service.handle(self.caller, Deregister(), lambda _: self._service.disconnected(self))
+
+    def _release(self, tasks: Iterable[Delivery]) -> None:
+        self._settle([SettleItem(each.task_id, each.token, Cause.RELEASED) for each in tasks])
 
     def _settle(self, items: list[SettleItem]) -> None:
         if items:

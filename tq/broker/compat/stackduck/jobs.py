@@ -13,7 +13,7 @@ from tq.broker.compat.stackduck.enqueue import (
 from tq.broker.compat.stackduck.names import job_type_of
 from tq.broker.compat.stackduck.payloads import normalise
 from tq.ids import to_text
-from tq.task import PRIORITY_HIGH_MIN, PRIORITY_NORMAL_MIN, TaskView
+from tq.task import PRIORITY_HIGH_MIN, PRIORITY_NORMAL_MIN, Cause, TaskView
 from tq.verbs import Delivery
 
 EXISTING, NEW, RETRY = "ExistingJob", "NewJob", "RetryJob"
@@ -84,11 +84,16 @@ def retried_job_of(task: Delivery, view: TaskView) -> Job:
     )
 
 
-def notification_of(task: Delivery, *, is_backlog: bool) -> str:
+def was_tried(view: TaskView) -> bool:
+    """Whether an attempt before this one came to an end. One that was only handed back was none to StackDuck."""
+    return any(attempt.ended_ms and attempt.cause != Cause.RELEASED for attempt in view.attempts)
+
+
+def notification_of(task: Delivery, *, is_backlog: bool, was_tried: bool) -> str:
     """The word for a delivery. is_backlog: the consumer is still being given what waited when it came."""
     if is_backlog:
         return EXISTING
-    return RETRY if task.attempt > 1 or SCHEDULED_KEY in task.metadata else NEW
+    return RETRY if was_tried or SCHEDULED_KEY in task.metadata else NEW
 
 
 def priority_of(priority: int) -> int:

@@ -13,6 +13,8 @@ from typing import Any
 DEPTH_MAX = 127
 """Arrays and objects inside each other that serde_json reads."""
 _INTEGER_MIN, _INTEGER_MAX = -(2**63), 2**64 - 1
+_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+"""One for all: to make it costs more than to use it."""
 _DIGITS_MAX = 20
 """An integer of more digits is outside 64 bits, and need not be worked out to know it."""
 
@@ -40,6 +42,24 @@ def normalise(text: str) -> str:
     except ValueError as error:
         raise InvalidJson(str(error)) from error
     return written
+
+
+def read_value(text: str) -> tuple[Any, bool]:
+    """What any JSON text says, and whether `write_value` must be told of floats in it. Raises InvalidJson."""
+    reader = _Reader()
+    try:
+        return reader.read(text), reader.has_floats
+    except InvalidJson:
+        raise
+    except RecursionError as error:
+        raise InvalidJson("recursion limit exceeded") from error
+    except ValueError as error:
+        raise InvalidJson(str(error)) from error
+
+
+def write_value(value: object, has_floats: bool) -> str:
+    """The value as `normalise` writes it."""
+    return _write(value) if has_floats else _dump(value)
 
 
 class _Reader:
@@ -74,7 +94,7 @@ def _refuse(text: str) -> Any:
 
 
 def _dump(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return _encode(value)
 
 
 def _write(value: object) -> str:

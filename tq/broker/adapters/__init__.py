@@ -1,0 +1,1 @@
+"""Backends on stores that tq does not own."""

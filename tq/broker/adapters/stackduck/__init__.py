@@ -1,0 +1,1 @@
+"""The backend on StackDuck's own Redis and PostgreSQL."""

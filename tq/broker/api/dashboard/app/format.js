@@ -1,0 +1,83 @@
+/** @file Numbers, durations and bytes as people read them. */
+
+const whole = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });
+const SCALES = /** @type {[number, string][]} */ ([
+  [1e9, 'G'],
+  [1e6, 'M'],
+  [1e4, 'k'],
+]);
+const UNITS = /** @type {[number, string][]} */ ([
+  [86_400_000, 'd'],
+  [3_600_000, 'h'],
+  [60_000, 'm'],
+  [1000, 's'],
+]);
+
+/** `1,204`. @param {number} value */
+export function count(value) {
+  return whole.format(value);
+}
+
+/** `1,204`, `12.3k`, `4.1M`: where there is little room. @param {number} value */
+export function brief(value) {
+  for (const [scale, letter] of SCALES) {
+    if (Math.abs(value) >= scale) return `${short(value / (letter === 'k' ? 1000 : scale))}${letter}`;
+  }
+  return whole.format(value);
+}
+
+/** @param {number} value */
+function short(value) {
+  return value >= 100 ? whole.format(value) : value.toFixed(1).replace(/\.0$/, '');
+}
+
+/** `count` things, in singular or plural. @param {number} value @param {string} one @param {string} [many] */
+export function things(value, one, many = `${one}s`) {
+  return `${count(value)} ${value === 1 ? one : many}`;
+}
+
+/** A duration: `3 ms`, `1.2 s`, `4m 10s`, `3h 5m`, `2d 4h`. @param {number|null|undefined} ms */
+export function duration(ms) {
+  if (ms === null || ms === undefined || !Number.isFinite(ms)) return '–';
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  if (ms < 60_000) return `${short(Math.floor(ms / 100) / 10)} s`;
+  const [first, second] = split(ms);
+  return second === '' ? first : `${first} ${second}`;
+}
+
+/** The two largest units. @param {number} ms @returns {[string, string]} */
+function split(ms) {
+  const at = UNITS.findIndex(([size]) => ms >= size);
+  const [size, letter] = /** @type {[number, string]} */ (UNITS[at]);
+  const next = UNITS[at + 1];
+  const rest = next === undefined ? 0 : Math.floor((ms % size) / next[0]);
+  return [`${Math.floor(ms / size)}${letter}`, rest > 0 && next !== undefined ? `${rest}${next[1]}` : ''];
+}
+
+/** `512 B`, `1.4 MB`. @param {number} value */
+export function bytes(value) {
+  const units = ['B', 'KB', 'MB', 'GB', 'TB'];
+  let at = 0;
+  while (value >= 1024 && at < units.length - 1) {
+    value /= 1024;
+    at += 1;
+  }
+  return `${at === 0 ? value : short(value)} ${units[at]}`;
+}
+
+/** Tasks a minute as a rate: `42/s` from one a second on, `12/min` below. @param {number|null|undefined} perMinute */
+export function rate(perMinute) {
+  if (perMinute === null || perMinute === undefined) return '–';
+  return perMinute >= 600 ? `${brief(perMinute / 60)}/s` : `${short(perMinute)}/min`;
+}
+
+/** The first line of a text, cut to `length` characters. @param {string|null} text @param {number} length */
+export function firstLine(text, length) {
+  const line = (text ?? '').trim().split('\n', 1)[0] ?? '';
+  return line.length > length ? `${line.slice(0, length - 1)}…` : line;
+}
+
+/** A status or an outcome as words. @param {string} word */
+export function words(word) {
+  return word.replaceAll('_', ' ');
+}

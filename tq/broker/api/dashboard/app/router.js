@@ -1,0 +1,85 @@
+/** @file Addresses: which page belongs to one, and links that change it without loading the document anew. */
+
+/** @typedef {import('./types.js').Route} Route */
+/** @typedef {import('./types.js').Page<any, any>} AnyPage */
+
+export class Router {
+  /**
+   * @param {[RegExp, AnyPage][]} table the first that fits
+   * @param {AnyPage} missing shown where none does
+   * @param {(page: AnyPage, route: Route, how: {isNew: boolean}) => void} show isNew: another page, or the same with
+   *   another path, and not just with another query
+   */
+  constructor(table, missing, show) {
+    this.table = table;
+    this.missing = missing;
+    this.show = show;
+    this.shownPath = '';
+    window.addEventListener('popstate', () => this.follow());
+    document.addEventListener('click', (event) => this.clicked(event));
+  }
+
+  /** Show what the address says. @param {{isNew?: boolean}} [how] isNew: even where it is shown already */
+  follow(how = {}) {
+    const { page, route } = this.resolve(new URL(location.href));
+    const isNew = how.isNew ?? route.path !== this.shownPath;
+    this.shownPath = route.path;
+    this.show(page, route, { isNew });
+  }
+
+  /** @param {string} address @param {{replace?: boolean}} [how] replace: "back" skips what is shown now */
+  go(address, how = {}) {
+    const url = new URL(address, location.href);
+    if (how.replace ?? url.href === location.href) history.replaceState(null, '', url);
+    else history.pushState(null, '', url);
+    this.follow();
+  }
+
+  /** @param {URL} url @returns {{page: AnyPage, route: Route}} */
+  resolve(url) {
+    const path = url.pathname.length > 1 ? url.pathname.replace(/\/+$/, '') : url.pathname;
+    for (const [pattern, page] of this.table) {
+      const match = pattern.exec(path);
+      if (match !== null) {
+        return { page, route: { path, params: match.slice(1).map(decoded), query: url.searchParams } };
+      }
+    }
+    return { page: this.missing, route: { path, params: [], query: url.searchParams } };
+  }
+
+  /** @param {MouseEvent} event */
+  clicked(event) {
+    const link = event.target instanceof Element ? event.target.closest('a') : null;
+    if (link === null || event.defaultPrevented || event.button !== 0) return;
+    if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+    if (link.target !== '' || link.hasAttribute('download') || link.origin !== location.origin) return;
+    const url = new URL(link.href);
+    if (url.pathname === location.pathname && url.hash !== '') return;
+    if (!link.hasAttribute('data-link')) return;
+    event.preventDefault();
+    this.go(link.href);
+  }
+}
+
+/** @param {string|undefined} part */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part ?? '');
+  } catch {
+    return part ?? '';
+  }
+}
+
+/**
+ * An address with a query; what is null or empty is left out.
+ * @param {string} path
+ * @param {Object<string, string|null|undefined>} query
+ */
+export function address(path, query) {
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== null && value !== undefined && value !== '') search.set(name, value);
+  }
+  const text = search.toString();
+  return text === '' ? path : `${path}?${text}`;
+}

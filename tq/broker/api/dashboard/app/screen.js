@@ -1,0 +1,171 @@
+/**
+ * @file Shows one page at a time: reads what it needs, draws it, and does both again while the picture moves.
+ *
+ * Rules of the file:
+ * - What was read for a page that has been left, or for a query that has changed, is thrown away.
+ * - An error never takes away what is shown: it stands above it, with a way to try again.
+ * - While another query of the page is read, the picture of the one before stands still: what it shows and what its
+ *   buttons act on stay one thing.
+ * - Drawings are gathered: at most one a frame.
+ */
+
+import { errorNotice, loading } from '../components/notice.js';
+import { isAbort } from './api.js';
+import { patch } from './dom.js';
+import { may } from './session.js';
+
+/** @typedef {import('./types.js').Route} Route */
+/** @typedef {import('./types.js').Page<any, any>} AnyPage */
+/** @typedef {import('./types.js').View} View */
+
+export class Screen {
+  /**
+   * @param {HTMLElement} main
+   * @param {import('./live.js').SharedStore} store
+   * @param {(address: string, how: {replace?: boolean}) => void} go
+   */
+  constructor(main, store, go) {
+    this.main = main;
+    this.store = store;
+    this.go = go;
+    /** @type {Shown|null} */
+    this.shown = null;
+    store.listen((now, before) => this.shown?.changed(now.tick !== before.tick));
+  }
+
+  /** @param {AnyPage} page @param {Route} route @param {{isNew: boolean}} how */
+  show(page, route, { isNew }) {
+    document.title = `${page.title(route)} · tq`;
+    this.main.setAttribute('aria-label', page.title(route));
+    if (!isNew && this.shown !== null) {
+      this.shown.follow(route);
+      return;
+    }
+    const isFirst = this.shown === null;
+    this.shown?.end();
+    this.main.dataset['page'] = page.name;
+    patch(this.main, loading());
+    this.shown = new Shown(this, page, route);
+    if (isFirst) return;
+    scrollTo(0, 0);
+    // Where a reader of the screen, and the next Tab, go on after a link was followed.
+    this.main.focus({ preventScroll: true });
+  }
+}
+
+class Shown {
+  /** @param {Screen} screen @param {AnyPage} page @param {Route} route */
+  constructor(screen, page, route) {
+    this.screen = screen;
+    this.page = page;
+    this.route = route;
+    this.state = page.state();
+    /** @type {{data: any}|null} */
+    this.read = null;
+    /** What was read is what the address asks for. */
+    this.isFresh = false;
+    /** @type {unknown} */
+    this.error = null;
+    this.isReading = false;
+    this.readAt = 0;
+    this.frame = 0;
+    this.leave = new AbortController();
+    this.turn = new AbortController();
+    screen.main.setAttribute('aria-busy', 'true');
+    this.close = page.open?.(this.view(this.leave.signal), this.state) ?? (() => undefined);
+    void this.reload();
+  }
+
+  end() {
+    this.leave.abort();
+    this.turn.abort();
+    cancelAnimationFrame(this.frame);
+    this.close();
+  }
+
+  /** Another query of the same page. @param {Route} route */
+  follow(route) {
+    this.route = route;
+    this.isFresh = false;
+    this.screen.main.setAttribute('aria-busy', 'true');
+    void this.reload();
+  }
+
+  /** @param {boolean} ticked something has moved: what was read may be old */
+  changed(ticked) {
+    this.redraw();
+    const isDue = performance.now() - this.readAt >= this.page.everyMs;
+    if (ticked && isDue && !this.isReading && !document.hidden) void this.reload();
+  }
+
+  async reload() {
+    this.turn.abort();
+    const turn = (this.turn = new AbortController());
+    this.isReading = true;
+    try {
+      const data = await this.page.load(this.view(turn.signal), this.state);
+      if (turn.signal.aborted) return;
+      this.read = { data };
+      this.isFresh = true;
+      this.error = null;
+    } catch (error) {
+      if (turn.signal.aborted || isAbort(error)) return;
+      this.error = error;
+    } finally {
+      if (this.turn === turn) {
+        this.isReading = false;
+        this.readAt = performance.now();
+      }
+    }
+    this.redraw();
+  }
+
+  redraw() {
+    if (this.frame !== 0 || this.leave.signal.aborted) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = 0;
+      this.draw();
+    });
+  }
+
+  draw() {
+    const again = () => void this.reload();
+    const notice = this.error === null ? [] : [errorNotice(this.error, again)];
+    if (this.isFresh && this.read !== null) {
+      this.put([...notice, ...this.page.draw(this.view(this.leave.signal), this.read.data, this.state)]);
+    } else if (this.error !== null) {
+      this.put(notice);
+    }
+  }
+
+  /** @param {Node[]} nodes */
+  put(nodes) {
+    patch(this.screen.main, nodes);
+    this.screen.main.setAttribute('aria-busy', 'false');
+  }
+
+  /** @param {AbortSignal} signal @returns {View} */
+  view(signal) {
+    const { store } = this.screen;
+    return {
+      route: this.route,
+      shared: store.value,
+      signal,
+      redraw: () => this.redraw(),
+      reload: () => this.reload(),
+      setQuery: (changes, how) => this.setQuery(changes, how ?? {}),
+      may: (permission) => may(store.value.me, permission),
+    };
+  }
+
+  /** @param {Object<string, string|null>} changes @param {{replace?: boolean}} how */
+  setQuery(changes, how) {
+    const query = new URLSearchParams(this.route.query);
+    for (const [name, value] of Object.entries(changes)) {
+      if (value === null || value === '') query.delete(name);
+      else query.set(name, value);
+    }
+    const text = query.toString();
+    this.screen.go(text === '' ? this.route.path : `${this.route.path}?${text}`, how);
+  }
+}

@@ -1,0 +1,171 @@
+/** @file What stands around every page: the live mark, counts beside the links, search, theme, key, help. */
+
+import { icon } from '../components/icon.js';
+import { ask } from '../components/dialog.js';
+import { byId, h, patch } from './dom.js';
+import { brief, duration } from './format.js';
+import { forgetKey, key, setKey } from './session.js';
+import { SHORTCUTS } from './shortcuts.js';
+
+/** @typedef {import('./types.js').Shared} Shared */
+
+const UUID = /^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$/i;
+const LINKS = /** @type {const} */ ([
+  ['/', 'overview', 'Overview'],
+  ['/tasks', 'tasks', 'Tasks'],
+  ['/workers', 'workers', 'Workers'],
+  ['/queues', 'queues', 'Queues'],
+  ['/dlq', 'dlq', 'Dead letters'],
+  ['/cluster', 'cluster', 'Cluster'],
+]);
+
+const MARKS = /** @type {Record<import('./types.js').LiveState, [string, string]>} */ ({
+  off: ['Off', 'Not connected'],
+  connecting: ['Connecting', 'Connecting to the broker'],
+  live: ['Live', 'The broker tells of changes as they happen'],
+  polling: ['Polling', 'Live updates are cut; asking every few seconds'],
+  stale: ['Stale', 'What is shown is old; trying to reach the broker'],
+});
+
+/** Draw the navigation and the marks. @param {Shared} shared @param {string} path */
+export function drawShell(shared, path) {
+  patch(byId('nav'), [
+    h(
+      'ul',
+      null,
+      LINKS.map((link) => navLink(link, shared, path)),
+    ),
+  ]);
+  const [word, more] = MARKS[shared.live];
+  document.body.dataset['live'] = shared.live;
+  patch(byId('live'), [h('i', null), h('span', { title: more }, word)]);
+  patch(byId('banner'), staleBanner(shared));
+  byId('forget').hidden = !(shared.me?.keys_on && key() !== '');
+  byId('who').textContent =
+    shared.me === null
+      ? ''
+      : `${shared.me.node_id} · ${shared.me.version}${shared.me.keys_on ? ` · ${shared.me.name}` : ''}`;
+}
+
+/** @param {typeof LINKS[number]} link @param {Shared} shared @param {string} path */
+function navLink([href, name, text], shared, path) {
+  const isHere = href === '/' ? path === '/' : path === href || path.startsWith(`${href}/`);
+  const beside = countBeside(name, shared);
+  return h(
+    'li',
+    null,
+    h(
+      'a',
+      { href, 'data-link': true, 'aria-current': isHere ? 'page' : null },
+      icon(name),
+      h('span', null, text),
+      beside === null
+        ? null
+        : h('b', { class: name === 'dlq' ? 'count bad' : 'count', 'aria-hidden': 'true' }, beside),
+    ),
+  );
+}
+
+/** @param {string} name @param {Shared} shared */
+function countBeside(name, { stats }) {
+  if (stats === null) return null;
+  if (name === 'tasks') return brief(stats.pending_count + stats.in_progress_count);
+  if (name === 'workers') return brief(stats.worker_count);
+  if (name === 'queues') return brief(stats.queues.length);
+  return name === 'dlq' && stats.dead_letter_count > 0 ? brief(stats.dead_letter_count) : null;
+}
+
+/** @param {Shared} shared */
+function staleBanner({ live, staleSinceMs }) {
+  if (live !== 'stale' || staleSinceMs === null) return [];
+  const ms = Date.now() - staleSinceMs;
+  const age = ms < 2000 ? 'getting old' : `${duration(Math.floor(ms / 1000) * 1000)} old`;
+  return [
+    h(
+      'p',
+      { class: 'stale', 'data-test': 'stale' },
+      icon('alert'),
+      `The connection to the broker is cut. What is shown is ${age}; trying again.`,
+    ),
+  ];
+}
+
+/**
+ * Search for a task by its id, or for tasks of a type.
+ * @param {(address: string) => void} go
+ */
+export function setUpSearch(go) {
+  const form = /** @type {HTMLFormElement} */ (byId('search'));
+  const field = /** @type {HTMLInputElement} */ (form.elements.namedItem('q'));
+  form.onsubmit = (event) => {
+    event.preventDefault();
+    const text = field.value.trim();
+    if (text === '') return;
+    field.value = '';
+    field.blur();
+    go(UUID.test(text) ? `/tasks/${text.toLowerCase()}` : `/tasks?task_type=${encodeURIComponent(text)}`);
+  };
+}
+
+/** The button that goes from the system's theme to the other one and back. */
+export function setUpTheme() {
+  const root = document.documentElement;
+  byId('theme').onclick = () => {
+    const system = matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light';
+    const next = (root.dataset['theme'] ?? system) === 'dark' ? 'light' : 'dark';
+    if (next === system) {
+      delete root.dataset['theme'];
+      localStorage.removeItem('tq.theme');
+    } else {
+      root.dataset['theme'] = next;
+      localStorage.setItem('tq.theme', next);
+    }
+  };
+}
+
+/** Ask for the key; return once one was given. @param {boolean} wasWrong */
+export async function askForKey(wasWrong) {
+  await ask({
+    title: 'This broker asks for a key',
+    test: 'key',
+    isRequired: true,
+    confirm: 'Continue',
+    body: h(
+      'p',
+      null,
+      wasWrong ? 'The broker does not know that key. ' : '',
+      'It is kept in this tab only, and forgotten with it.',
+    ),
+    fields: [{ name: 'key', label: 'API key', type: 'password', required: true }],
+    act: async (values) => setKey((values['key'] ?? '').trim()),
+  });
+}
+
+export function setUpForget() {
+  byId('forget').onclick = () => {
+    forgetKey();
+    location.reload();
+  };
+}
+
+/** Show the keyboard shortcuts. */
+export function help() {
+  void ask({
+    title: 'Keyboard',
+    test: 'help-dialog',
+    confirm: 'Close',
+    isRequired: false,
+    body: h(
+      'dl',
+      { class: 'shortcuts' },
+      SHORTCUTS.map(([keys, text]) => [
+        h(
+          'dt',
+          null,
+          keys.split(' ').map((one) => h('kbd', null, one)),
+        ),
+        h('dd', null, text),
+      ]).flat(),
+    ),
+  });
+}
