@@ -105,6 +105,12 @@ class Broker:
 
     def start(self) -> None:
         self._task = self._loop.create_task(self._start())
+        self._task.add_done_callback(self._started)
+
+    def _started(self, task: Task[None]) -> None:
+        error = task.exception()
+        if error is not None:
+            self._around.on_fatal(error)
 
     async def _start(self) -> None:
         await self._raft.log.start(self._applied, self.committed)

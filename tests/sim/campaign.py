@@ -44,6 +44,15 @@ class Totals:
         self.counts.update(report.counts)
         self.waits += report.waits[::10]
 
+    def numbers(self) -> dict[str, int]:
+        """How much was run."""
+        return {
+            "seeds": self.seeds,
+            "virtual seconds": int(self.seconds),
+            "acknowledged": self.acknowledged,
+            "terms": self.terms,
+        }
+
     def lines(self) -> Iterator[str]:
         """For people."""
         yield (

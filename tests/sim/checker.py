@@ -20,7 +20,7 @@ LEADER_SECONDS = 4.0
 EQUAL_SECONDS = 12.0
 STUCK_SECONDS = 10.0
 """Longer than any lease lives without its worker, and any retry waits."""
-STEP_SECONDS = 0.5
+STEP_SECONDS = 0.2
 PROBES = 3
 
 
@@ -65,7 +65,7 @@ class Checker:
         probes: list[bytes] = []
         while self._world.now < end:
             probes += self._workload.clients.submit(1)
-            self._world.run_until(self._world.now + 1.0)
+            self._world.run_until(self._world.now + STEP_SECONDS)
             if sum(self._history.submits[task_id].outcome == OK for task_id in probes) >= PROBES:
                 return
         self._violated("I16 not live", "", f"{len(probes)} probes in {EQUAL_SECONDS} s after healing")

@@ -20,6 +20,7 @@ class Cluster:
     def __init__(self, world: World, make: Make, options: Options) -> None:
         self.world = world
         self.make = make
+        self.options = options
         self.invariants = Invariants(world)
         self.network = Network(world, options.latency, self._sent)
         self.network.is_late_possible = options.is_late
@@ -51,13 +52,21 @@ class Cluster:
             node.is_held_down = False
             node.start()
 
-    def take_in(self, node: SimNode) -> None:
-        """Ask the leader to make it a voter, as often as it takes: first it observes, and catches up."""
+    def may_lose(self, node: SimNode) -> bool:
+        """Whether its disk may lose what it promised: one at a time, and while all vote, or no majority is left."""
         leader = self.leader
-        if leader is None or leader.raft is None or node.name not in leader.raft.members:
-            if leader is not None and leader is not node:
-                leader.ask(lambda raft: raft.add(node.name))
-            self.world.after(TAKE_IN_SECONDS, lambda: self.take_in(node))
+        is_whole = leader is not None and leader.raft is not None and leader.raft.members == set(self.names)
+        return is_whole and not any(each.is_forgetful for each in self.nodes)
+
+    def take_in(self, node: SimNode) -> None:
+        """Ask the leader to make it a voter, as often as it takes: first it observes, and catches up.
+
+        To the end: a removal that was asked for before may come late, behind a slow disk.
+        """
+        leader = self.leader
+        if leader is not None and leader.raft is not None and node.name not in leader.raft.members:
+            leader.ask(lambda raft: raft.add(node.name))
+        self.world.after(TAKE_IN_SECONDS, lambda: self.take_in(node))
 
     def close(self) -> None:
         for node in self.nodes:
@@ -67,6 +76,12 @@ class Cluster:
 
     def _look(self) -> None:
         self.invariants.look()
+        leader = self.leader
+        if leader is not None and leader.raft is not None:
+            for node in self.nodes:
+                if node.is_learning and leader.raft.is_whole(node.name, node.disk_id):
+                    node.is_forgetful = False
+                    self.invariants.covered("disks replaced")
         self.world.after(LOOK_SECONDS, self._look)
 
     def _sent(self, source: str, target: str, frame: Any) -> None:

@@ -101,6 +101,14 @@ class Consensus(Protocol):
         """The same for what is on the disk (or, for the library, in the kernel): 0 = trimmed away, it was there."""
         ...
 
+    def admits(self, peer: str, disk: str) -> bool:
+        """Whether a node that shows this disk is believed to be the peer."""
+        ...
+
+    def is_whole(self, node: str, disk: str) -> bool:
+        """Whether this one counts the node, with this disk, among those that vote."""
+        ...
+
     def begin(self, replace: Callable[[Store], None], hand_over: Callable[[], None]) -> None:
         """The process runs. replace: to be called when a snapshot takes the place of the state. hand_over: gives
         all that was applied to the disk thread.
@@ -137,13 +145,14 @@ class Consensus(Protocol):
 class Make(NamedTuple):
     """How nodes of one kind are made.
 
-    drive: what of a node outlives its processes; it is registered with the disk. start: one process.
+    drive: what of a node outlives its processes; it is registered with the disk. disk_id: how it is known to the
+    others; ends with the generation, which is above 1 after damage. start: one process.
     unsynced(raft, target, frame): what of a frame that is leaving hangs on something that is not durable, in words; empty = nothing.
     during: around a whole run. is_fail_stop: whether what a process raises ends it.
     """
 
     name: str
-    drive: Callable[[str, SimDisk], Any]
+    drive: Callable[[SimDisk, str], Any]
     start: Callable[[Surroundings], Consensus]
     unsynced: Callable[[Consensus, str, Any], str]
     during: Callable[[Options], AbstractContextManager[None]]

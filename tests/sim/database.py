@@ -12,6 +12,7 @@ from random import Random
 from typing import TypeAlias
 
 from tests.sim.disk import SimDisk
+from tq.errors import StoreDamaged
 
 Rows: TypeAlias = dict[bytes, bytes]
 _Change: TypeAlias = tuple[str, bytes, bytes, bool]
@@ -40,6 +41,7 @@ class Image:
         self.note = b""
         self.old_note = b""
         self.is_made = False
+        self.is_torn = False
 
     def apply(self, batch: SimBatch) -> None:
         for family, key, value, is_range in batch.changes:
@@ -65,6 +67,8 @@ class SimDatabase:
         self.families = {name: name for name in image.rows}
         self.handles = self.families
         self.failure: OSError | None = None
+        if image.is_torn:
+            raise StoreDamaged(f"{path}: the end of its newest log is not readable")
 
     @property
     def note(self) -> bytes:

@@ -27,7 +27,8 @@ class Content(Protocol):
 
 
 class SimDisk:
-    """slow_until: until then each job takes `slow_seconds`. fails_next: the next sync raises."""
+    """slow_until: until then each job takes `slow_seconds`. fails_next: the next sync raises. writes_left: after so
+    many more it is full, None = never."""
 
     def __init__(self, rng: Random) -> None:
         self.rng = rng
@@ -35,7 +36,7 @@ class SimDisk:
         self.slow_until = 0.0
         self.slow_seconds = 0.0
         self.fails_next: OSError | None = None
-        self.is_full = False
+        self.writes_left: int | None = None
         self.syncs = 0
 
     def seconds(self, now: float) -> float:
@@ -49,8 +50,15 @@ class SimDisk:
         error, self.fails_next = self.fails_next, None
         if error is not None:
             raise error
-        if self.is_full:
+        self.take_room()
+
+    def take_room(self) -> None:
+        """To be called by whatever writes. Raises OSError when the disk is full."""
+        if self.writes_left is None:
+            return
+        if self.writes_left == 0:
             raise OSError(errno.ENOSPC, "no space left on the simulated disk")
+        self.writes_left -= 1
 
     def lose_power(self) -> None:
         for content in self.contents:
@@ -59,7 +67,7 @@ class SimDisk:
     def repair(self) -> None:
         """An operator made room and put in a new disk cable."""
         self.fails_next = None
-        self.is_full = False
+        self.writes_left = None
         self.slow_until = 0.0
 
 

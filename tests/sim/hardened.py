@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from asyncio import Future, TimerHandle
+from asyncio import TimerHandle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 from zlib import crc32
 
 from tests.sim.consensus import Consensus, Make, Surroundings
 from tests.sim.database import SimDatabase
 from tests.sim.disk import SimDisk
 from tests.sim.drives import HardDrive, WatchedJournal
+from tests.sim.hard_log import HardLog
+from tests.sim.members import SimMembers
 from tests.sim.schedule import Options
 from tests.sim.snapshots import SimSnapshots
 from tq.broker.replication import tail
 from tq.broker.replication.core import RaftCore
-from tq.broker.replication.log import OnCommit
 from tq.broker.replication.membership import Configuration
 from tq.broker.replication.messages import Ack, Message, Vote, VoteRequest, pack_message, unpack_message
 from tq.broker.replication.ports import RaftTimes
@@ -28,48 +28,6 @@ from tq.errors import TqError
 WITNESS_SECONDS = 1.0
 TURN_SECONDS = 0.0005
 TIMES = RaftTimes(election_min=0.4, election_max=1.0, heartbeat=0.1, proposal=5.0)
-
-
-class HardLog:
-    """`replication.log.ReplicatedLog` over the core."""
-
-    def __init__(self, owner: HardNode) -> None:
-        self._owner = owner
-        self.on_commit: OnCommit | None = None
-
-    @property
-    def first_index(self) -> int:
-        return self._owner.journal.first_index
-
-    @property
-    def last_index(self) -> int:
-        return self._owner.journal.last_index
-
-    @property
-    def is_leader(self) -> bool:
-        return self._owner.is_leader
-
-    async def start(self, after: int, on_commit: OnCommit) -> None:
-        self.on_commit = on_commit
-        self._owner.run(after)
-
-    def propose(self, data: bytes) -> Future[int]:
-        future: Future[int] = self._owner.around.loop.create_future()
-
-        def done(result: int | TqError) -> None:
-            if isinstance(result, TqError):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
-
-        self._owner.ask(lambda core: core.propose(data, done))
-        return future
-
-    def release(self, upto: int) -> None:
-        self._owner.ask(lambda core: core.release(upto))
-
-    async def close(self) -> None:
-        return None
 
 
 class HardNode:
@@ -83,13 +41,15 @@ class HardNode:
         self.journal.applied = lambda: self._applied
         self.journal._load(may_be_new=not drive.image.is_made)
         self.log = HardLog(self)
-        self._core: RaftCore | None = None
+        self.core: RaftCore | None = None
         self._applied = 0
         self._is_syncing = False
         self._is_due = False
         self._timer: TimerHandle | None = None
+        self._timer_at = self._due = 0.0
         self._replace: Callable[[Store], None] = lambda _: None
         self._hand_over: Callable[[], None] = lambda: None
+        self._members = SimMembers(self)
         self._snapshots = SimSnapshots(
             drive.snapshots,
             around.disk,
@@ -114,9 +74,9 @@ class HardNode:
     def run(self, applied: int) -> None:
         around = self.around
         self._applied = applied
-        self._core = RaftCore(
+        self.core = RaftCore(
             around.node,
-            Configuration.of({name: f"{name}:1" for name in around.members}, {}),
+            self._configuration(),
             self.journal,
             self,
             self._snapshots,
@@ -129,11 +89,20 @@ class HardNode:
             installed_members=around.drive.snapshots.installed_members,
         )
         self._later()
+        self._members.begin()
+
+    def _configuration(self) -> Configuration:
+        """What the configuration file says: see `replication.cluster.configuration_of`."""
+        around = self.around
+        every = {name: f"{name}:1" for name in around.members}
+        if around.drive.begins_as_observer:
+            return Configuration.of(every, {around.node: every.pop(around.node)})
+        return Configuration.of(every, {})
 
     def ask(self, event: Callable[[RaftCore], None]) -> None:
         """Queue something with the core and let it step."""
-        if self._core is not None:
-            event(self._core)
+        if self.core is not None:
+            event(self.core)
             self._later()
 
     def _later(self) -> None:
@@ -143,7 +112,7 @@ class HardNode:
 
     def _step(self) -> None:
         self._is_due = False
-        core = self._core
+        core = self.core
         assert core is not None
         if self._is_syncing:
             return
@@ -157,22 +126,33 @@ class HardNode:
         self._is_syncing = False
         if isinstance(result, Exception):
             raise result
-        assert self._core is not None
-        self._core.synced()
+        assert self.core is not None
+        self.core.synced()
         self._later()
 
     def _wait(self, core: RaftCore) -> None:
-        """Step again when it is due, unless something comes before."""
+        """Step again when it is due, unless something comes before. A timer that goes off early is set anew."""
         due = core.next_due
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         if due == float("-inf"):
             self._later()
         elif due != float("inf"):
             # Real time passes while a loop turns; here it must be made to, or what is due now is so for ever.
-            at = max(due, self.around.world.now + TURN_SECONDS)
-            self._timer = self.around.loop.call_at(at, self._later)
+            self._due = max(due, self.around.world.now + TURN_SECONDS)
+            if self._timer is None or self._due < self._timer_at:
+                self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = self._due
+        self._timer = self.around.loop.call_at(self._due, self._rung)
+
+    def _rung(self) -> None:
+        self._timer = None
+        if self._due <= self.around.world.now:
+            self._later()
+        else:
+            self._set_timer()
 
     def _witness(self) -> None:
         self.around.disk_thread.run(self.journal.sync_witness)
@@ -181,7 +161,8 @@ class HardNode:
     # ------------------------------------------------------------ the core's links and listener
 
     def send(self, peer: str, message: Message) -> None:
-        self.around.send(peer, pack_message(message))
+        """What goes over the link is what its bytes say."""
+        self.around.send(peer, unpack_message(pack_message(message)))
 
     def on_commit(self, index: int, data: bytes) -> None:
         assert self.log.on_commit is not None
@@ -200,22 +181,22 @@ class HardNode:
         """Nobody here waits for it: who leads is asked when it matters."""
 
     def _position(self) -> tuple[Link, bytes]:
-        assert self._core is not None
-        return self.journal.link(self._applied), self._core.members_as_of(self._applied)
+        assert self.core is not None
+        return self.journal.link(self._applied), self.core.members_as_of(self._applied)
 
     # ------------------------------------------------------------ what the simulator looks at
 
     @property
     def term(self) -> int:
-        return self._core.status.term if self._core is not None else 0
+        return self.journal.term if self.core is not None else 0
 
     @property
     def is_leader(self) -> bool:
-        return self._core is not None and self._core.is_leader
+        return self.core is not None and self.core.is_leader
 
     @property
     def commit_index(self) -> int:
-        return self._core.status.commit_index if self._core is not None else 0
+        return self.core._raft.commit_index if self.core is not None else 0
 
     @property
     def told_index(self) -> int:
@@ -223,10 +204,10 @@ class HardNode:
 
     @property
     def members(self) -> frozenset[str]:
-        return frozenset(self._core.configuration.voters if self._core is not None else ())
+        return frozenset(self.core.configuration.voters if self.core is not None else ())
 
     def matches(self) -> dict[str, int]:
-        return self._core.status.match if self._core is not None else {}
+        return self.core.status.match if self.core is not None else {}
 
     def term_at(self, index: int) -> int | None:
         journal = self.journal
@@ -238,60 +219,51 @@ class HardNode:
 
     # ------------------------------------------------------------ what happens to it
 
+    def admits(self, peer: str, disk: str) -> bool:
+        return self._members.admits(peer, disk)
+
+    def is_whole(self, node: str, disk: str) -> bool:
+        core = self.core
+        if core is None or node not in core.configuration.voters:
+            return False
+        is_settled = core._membership.changed_at <= self._applied
+        return is_settled and core.configuration.disk(node) == disk
+
     def connected(self, peer: str, epoch: int) -> None:
+        self._members.connected.add(peer)
         self.ask(lambda core: core.connected(peer, epoch))
 
     def disconnected(self, peer: str, epoch: int) -> None:
+        self._members.connected.discard(peer)
         self.ask(lambda core: core.disconnected(peer, epoch))
 
-    def receive(self, peer: str, frame: bytes, epoch: int) -> None:
-        message = unpack_message(frame)
-        self.ask(lambda core: core.receive(peer, epoch, message))
+    def receive(self, peer: str, frame: Message, epoch: int) -> None:
+        self.ask(lambda core: core.receive(peer, epoch, frame))
 
     def compact(self) -> None:
-        if self._core is not None:
+        if self.core is not None:
             self._snapshots.make()
 
     def transfer(self, peer: str) -> None:
-        self.ask(lambda core: core.transfer(peer, partial(self._ended, "transfers")))
+        self.ask(lambda core: core.transfer(peer, partial(self.ended, "transfers")))
 
     def remove(self, peer: str) -> None:
-        if self._core is None or not self.is_leader:
-            return
-        now = self._core.configuration
-        self._change(
-            {v: now.address(v) for v in now.voters if v != peer},
-            {o: now.address(o) for o in now.observers if o != peer},
-        )
+        self._members.remove(peer)
 
     def add(self, peer: str) -> None:
-        """First as an observer; asked again, as a voter."""
-        if self._core is None or not self.is_leader:
-            return
-        now = self._core.configuration
-        voters = {voter: now.address(voter) for voter in now.voters}
-        observers = {observer: now.address(observer) for observer in now.observers if observer != peer}
-        chosen = voters if peer in now.observers else observers
-        if peer not in voters:
-            chosen[peer] = f"{peer}:1"
-            self._change(voters, observers)
-
-    def _change(self, voters: dict[str, str], observers: dict[str, str]) -> None:
-        configuration = Configuration.of(voters, observers)
-        self.ask(lambda core: core.change_members(configuration, partial(self._ended, "membership changes")))
+        self._members.add(peer)
 
     def read_index(self, done: Callable[[int | TqError], None]) -> None:
         self.ask(lambda core: core.read_index(done))
 
-    def _ended(self, what: str, result: int | TqError) -> None:
+    def ended(self, what: str, result: int | TqError) -> None:
         if not isinstance(result, TqError):
             self.around.watcher.covered(what)
 
 
-def _unsynced(raft: Consensus, target: str, frame: Any) -> str:
+def _unsynced(raft: Consensus, target: str, message: Message) -> str:
     """I7: what a frame promises must be on the sender's disk."""
     assert isinstance(raft, HardNode)
-    message = unpack_message(frame)
     drive: HardDrive = raft.around.drive
     state = drive.state()
     if message.term > state.term:
@@ -325,8 +297,8 @@ def _small_windows(options: Options) -> Iterator[None]:
         vars(tail).update(before)
 
 
-def _drive(node: str, disk: SimDisk) -> HardDrive:
-    return HardDrive(disk)
+def _drive(disk: SimDisk, disk_id: str) -> HardDrive:
+    return HardDrive(disk, disk_id)
 
 
 HARDENED = Make("hardened", _drive, HardNode, _unsynced, _small_windows, is_fail_stop=True)

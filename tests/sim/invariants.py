@@ -108,6 +108,8 @@ class Invariants:
             follower = self._named(name)
             if follower is None or follower.raft is None or follower.raft.term != term or index <= 1:
                 continue
+            if name not in leader.raft.members:
+                continue
             mine, theirs = leader.raft.term_at(index), follower.raft.durable_term_at(index)
             if mine is not None and theirs != 0 and theirs != mine:
                 self.violated(
@@ -128,7 +130,7 @@ class Invariants:
         holders = unknown = 0
         for name in members:
             node = self._named(name)
-            if node is None or node.raft is None:
+            if node is None or node.raft is None or node.is_forgetful:
                 unknown += 1
             elif node.raft.durable_term_at(commit) in (term, 0):
                 holders += 1

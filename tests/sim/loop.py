@@ -7,14 +7,56 @@ it goes on, in the order it was due. Futures and tasks of asyncio run on it unch
 from __future__ import annotations
 
 import asyncio
-from asyncio import AbstractEventLoop, Future, Handle, Task, TimerHandle
+from asyncio import AbstractEventLoop, Future, Task
 from asyncio.events import _set_running_loop
 from collections.abc import Callable, Coroutine
+from contextvars import Context
+from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any
 
 from tests.sim.world import World
 
 OnRaised = Callable[[BaseException], None]
+
+
+class SimHandle:
+    """What `call_soon` and `call_at` give: asyncio's handles cost more than what most callbacks here do."""
+
+    __slots__ = ("_args", "_callback", "_context", "_loop", "is_cancelled")
+
+    def __init__(
+        self, loop: SimLoop, callback: Callable[..., Any], args: tuple[Any, ...], context: Context | None
+    ) -> None:
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._context = context
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+    def cancelled(self) -> bool:
+        return self.is_cancelled
+
+    def __call__(self) -> None:
+        """It is due."""
+        loop = self._loop
+        if self.is_cancelled or loop.is_dead:
+            return
+        if loop.hold_back(self):
+            return
+        before = asyncio._get_running_loop()
+        _set_running_loop(loop)
+        try:
+            if self._context is None:
+                self._callback(*self._args)
+            else:
+                self._context.run(self._callback, *self._args)
+        except Exception as error:  # noqa: BLE001 - as asyncio's own handles do
+            loop.call_exception_handler({"exception": error})
+        finally:
+            _set_running_loop(before)
 
 
 class SimLoop(AbstractEventLoop):
@@ -26,36 +68,41 @@ class SimLoop(AbstractEventLoop):
         self._on_raised = on_raised
         self.is_dead = False
         self.paused_until = 0.0
+        self._tasks: list[Task[Any]] = []
 
     # ------------------------------------------------------------ what asyncio asks of a loop
 
     def time(self) -> float:
         return self._world.now
 
-    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Any = None) -> Handle:  # type: ignore[override]
-        handle = Handle(callback, args, self, context)
-        self._world.at(self._world.now, lambda: self._run(handle))
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> Any:
+        handle = SimHandle(self, callback, args, context)
+        self._world.at(self._world.now, handle)
         return handle
 
     call_soon_threadsafe = call_soon  # type: ignore[assignment]
 
     def call_later(  # type: ignore[override]
-        self, delay: float, callback: Callable[..., Any], *args: Any, context: Any = None
-    ) -> TimerHandle:
+        self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> Any:
         return self.call_at(self._world.now + delay, callback, *args, context=context)
 
     def call_at(  # type: ignore[override]
-        self, when: float, callback: Callable[..., Any], *args: Any, context: Any = None
-    ) -> TimerHandle:
-        handle = TimerHandle(when, callback, args, self, context)
-        self._world.at(when, lambda: self._run(handle))
+        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> Any:
+        handle = SimHandle(self, callback, args, context)
+        self._world.at(when, handle)
         return handle
 
     def create_future(self) -> Future[Any]:
         return Future(loop=self)
 
     def create_task(self, coro: Coroutine[Any, Any, Any], **settings: Any) -> Task[Any]:  # type: ignore[override]
-        return Task(coro, loop=self, name=settings.get("name"))
+        task = Task(coro, loop=self, name=settings.get("name"))
+        self._tasks.append(task)
+        return task
 
     def get_debug(self) -> bool:
         return False
@@ -69,9 +116,6 @@ class SimLoop(AbstractEventLoop):
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         error = context.get("exception")
         self._on_raised(error if error is not None else RuntimeError(str(context.get("message"))))
-
-    def _timer_handle_cancelled(self, handle: TimerHandle) -> None:
-        """Nothing to sweep: a cancelled handle is passed over when it is due."""
 
     # ------------------------------------------------------------ what the simulator does with it
 
@@ -92,17 +136,16 @@ class SimLoop(AbstractEventLoop):
         self.paused_until = max(self.paused_until, when)
 
     def kill(self) -> None:
+        """What was never begun is closed, or Python would complain of it later."""
         self.is_dead = True
+        for task in self._tasks:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            if getcoroutinestate(coro := task.get_coro()) == CORO_CREATED:  # type: ignore[arg-type]
+                coro.close()
 
-    def _run(self, handle: Handle) -> None:
-        if self.is_dead or handle.cancelled():
-            return
-        if self.paused_until > self._world.now:
-            self._world.at(self.paused_until, lambda: self._run(handle))
-            return
-        before = asyncio._get_running_loop()
-        _set_running_loop(self)
-        try:
-            handle._run()
-        finally:
-            _set_running_loop(before)
+    def hold_back(self, handle: SimHandle) -> bool:
+        """Whether the process stands still: then the handle is due when it goes on."""
+        is_paused = self.paused_until > self._world.now
+        if is_paused:
+            self._world.at(self.paused_until, handle)
+        return is_paused

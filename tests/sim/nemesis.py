@@ -16,6 +16,9 @@ from tests.sim.workload import Workload
 Ways = list[tuple[str, str]]
 
 FLAPS = 6
+WRITES_LEFT_MAX = 40
+TORN_SHARE = 0.2
+"""Of the losses of power, where one may be: it leaves a log whose end cannot be read."""
 SLOW_FACTOR = 20.0
 CLOCK_STEPS_MS = (-3_600_000, -60_000, 60_000, 3_600_000)
 
@@ -64,7 +67,11 @@ class Nemesis:
     def _power(self, node: SimNode, peer: SimNode, seconds: float) -> bool:
         if node.process is None:
             return False
+        may_tear = self._cluster.options.is_torn and self._cluster.may_lose(node)
         node.kill(power=True)
+        if may_tear and self._rng.random() < TORN_SHARE:
+            node.spoil("tear")
+            self.done["torn"] += 1
         self._world.after(seconds, node.start)
         return True
 
@@ -153,11 +160,32 @@ class Nemesis:
         node.disk.slow_seconds = self._rng.choice((0.1, 0.5, 3.0))
 
     def _disk_full(self, node: SimNode, peer: SimNode, seconds: float) -> None:
-        node.disk.is_full = True
+        """With one of the next writes, whatever is written then."""
+        node.disk.writes_left = self._rng.randrange(WRITES_LEFT_MAX)
         self._world.after(seconds, node.disk.repair)
 
     def _fsync_error(self, node: SimNode, peer: SimNode, seconds: float) -> None:
         node.disk.fails_next = OSError(errno.EIO, "simulated failure of fsync")
+
+    def _lose_disk(self, node: SimNode, peer: SimNode, seconds: float) -> bool:
+        if not self._cluster.may_lose(node):
+            return False
+        node.lose_disk()
+        self._world.after(seconds, node.start)
+        return True
+
+    def _flip_bit(self, node: SimNode, peer: SimNode, seconds: float) -> bool:
+        return self._spoil(node, "flip_bit", seconds)
+
+    def _lose_end(self, node: SimNode, peer: SimNode, seconds: float) -> bool:
+        return self._spoil(node, "lose_end", seconds)
+
+    def _spoil(self, node: SimNode, how: str, seconds: float) -> bool:
+        if not self._cluster.may_lose(node):
+            return False
+        node.kill()
+        self._world.after(seconds, node.start)
+        return node.spoil(how)
 
     def _clock_step(self, node: SimNode, peer: SimNode, seconds: float) -> None:
         node.clock.off_ms += self._rng.choice(CLOCK_STEPS_MS)
@@ -178,7 +206,7 @@ class Nemesis:
     def _remove_node(self, node: SimNode, peer: SimNode, seconds: float) -> bool:
         """Take a follower out, and in again later."""
         leader = self._cluster.leader
-        if leader is None or leader is peer:
+        if leader is None or leader is peer or any(each.is_forgetful for each in self._cluster.nodes):
             return False
         leader.ask(lambda raft: raft.remove(peer.name))
         self._world.after(seconds, lambda: self._cluster.take_in(peer))

@@ -33,6 +33,13 @@ class Endpoint(Protocol):
         """Goes up with every start; 0 while the process is down."""
         ...
 
+    @property
+    def disk_id(self) -> str:
+        """What it proves to be: see `replication.peer_book`."""
+        ...
+
+    def admits(self, peer: str, disk: str) -> bool: ...
+
     def connected(self, peer: str, epoch: int) -> None: ...
 
     def disconnected(self, peer: str, epoch: int) -> None: ...
@@ -145,6 +152,12 @@ class Network:
         if pair in self._epochs or not (self._ends[one].incarnation and self._ends[other].incarnation):
             return
         if self.is_cut(one, other) or self.is_cut(other, one):
+            self._redial(one, other)
+            return
+        # Both are asked: each remembers what it was shown.
+        is_admitted = self._ends[one].admits(other, self._ends[other].disk_id)
+        if not self._ends[other].admits(one, self._ends[one].disk_id) or not is_admitted:
+            self.counts["refused"] += 1
             self._redial(one, other)
             return
         self._next_epoch += 1

@@ -73,7 +73,13 @@ class SimNode:
         self.rng: Random = world.stream(f"node/{name}")
         self.disk = SimDisk(world.stream(f"disk/{name}"))
         self.clock = NodeClock(world, self.rng.randint(-CLOCK_APART_MS, CLOCK_APART_MS))
-        self.drive = make.drive(name, self.disk)
+        self._disks = 1
+        self.disk_id = f"{name}.1/1"
+        self.drive = make.drive(self.disk, self.disk_id)
+        self.is_forgetful = False
+        """Its disk lost something that it had promised, and it is not a voter again."""
+        self._is_spoiled = False
+        """Whoever opens it now has to notice."""
         self.process: Process | None = None
         self.starts = 0
         self.is_held_down = False
@@ -102,6 +108,11 @@ class SimNode:
     def is_leading(self) -> bool:
         return self.raft is not None and self.raft.is_leader
 
+    @property
+    def is_learning(self) -> bool:
+        """Its process runs, on a disk that has forgotten."""
+        return self.is_forgetful and not self._is_spoiled and self.process is not None
+
     # ------------------------------------------------------------ life
 
     def start(self) -> None:
@@ -128,6 +139,8 @@ class SimNode:
         )
         loop.enter(lambda: self._boot(process, around))
         if self.process is process:
+            if self._is_spoiled:
+                self._watcher.violated("J4 damage not noticed", self.name, "it opened")
             self._network.dial_all(self.name)
 
     def _boot(self, process: Process, around: Surroundings) -> None:
@@ -143,12 +156,35 @@ class SimNode:
             return
         process.loop.kill()
         if power:
+            if self._options.is_torn:
+                process.disk_thread.cut_short(self.rng)
             self.disk.lose_power()
         else:
             process.disk_thread.cut_short(self.rng)
         for peer in self._members:
             if peer != self.name:
                 self._network.reset(self.name, peer)
+
+    def lose_disk(self, *, damaged: bool = False) -> None:
+        """It begins anew on an empty one: a new one, or, after damage, the next generation of the one it had."""
+        self.kill()
+        self.drive.close()
+        self.disk.contents.clear()
+        name, _, generation = self.disk_id.partition("/")
+        if damaged:
+            self.disk_id = f"{name}/{int(generation) + 1}"
+        else:
+            self._disks += 1
+            self.disk_id = f"{self.name}.{self._disks}/1"
+        self.drive = self._make.drive(self.disk, self.disk_id)
+        self.is_forgetful = True
+        self._is_spoiled = False
+
+    def spoil(self, how: str) -> bool:
+        """Damage its disk while no process runs; False when there is nothing to damage. See `drives.HardDrive`."""
+        self._is_spoiled = self.drive.spoil(how, self.rng)
+        self.is_forgetful = self.is_forgetful or self._is_spoiled
+        return self._is_spoiled
 
     def pause(self, seconds: float) -> None:
         if self.process is not None:
@@ -163,15 +199,24 @@ class SimNode:
         if isinstance(error, StormError):
             raise error
         is_disk = isinstance(error, OSError) or isinstance(error.__cause__, OSError)
-        if not is_disk:
+        is_expected = isinstance(error, StoreDamaged) and self._is_spoiled
+        if not is_disk and not is_expected:
             kind = "damaged" if isinstance(error, StoreDamaged) else type(error).__name__
             self._watcher.violated(f"raised:{kind}", self.name, str(error)[:200])
         has_booted = self.broker is not None
+        if is_expected:
+            self._watcher.covered("damage noticed")
+            self.lose_disk(damaged=True)
+            self._world.after(RESTART_SECONDS, self.start)
+            return
         if self._make.is_fail_stop or not has_booted:
             self.kill()
             self._world.after(RESTART_SECONDS, self.start)
 
     # ------------------------------------------------------------ the network's side
+
+    def admits(self, peer: str, disk: str) -> bool:
+        return self.raft is not None and self.raft.admits(peer, disk)
 
     def connected(self, peer: str, epoch: int) -> None:
         self._tell(lambda raft: raft.connected(peer, epoch))

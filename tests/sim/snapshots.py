@@ -15,7 +15,7 @@ import msgpack
 from tests.sim.disk import SimDisk, SimDiskThread
 from tq.broker.replication.ports import SnapshotInfo
 from tq.broker.replication.records import Link
-from tq.broker.storage.memory import MemoryStore
+from tq.broker.storage.memory import Batch, MemoryStore
 from tq.broker.tables import Table
 
 PIECE_BYTES = 2_000
@@ -28,6 +28,10 @@ class SimStore(MemoryStore):
     def __init__(self, disk: SimDisk) -> None:
         super().__init__()
         self._disk = disk
+
+    def write(self, batch: Batch) -> None:
+        self._disk.take_room()
+        super().write(batch)
 
     def sync(self) -> None:
         self._disk.check()
@@ -114,6 +118,7 @@ class SimSnapshots:
         assert self._drive.partial is not None
         assert self._drive.partial[0] == info
         assert len(self._drive.partial[1]) == offset
+        self._disk.take_room()
         self._drive.partial[1].extend(data)
 
     def install(self, info: SnapshotInfo, done: Callable[[bool], None]) -> None:

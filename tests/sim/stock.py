@@ -7,6 +7,7 @@ import tempfile
 from asyncio import Future
 from collections.abc import Callable
 from contextlib import nullcontext
+from random import Random
 from typing import Any
 from zlib import crc32
 
@@ -156,6 +157,13 @@ class StockNode:
         records = self._journal.records
         return 0 if records and index < records[0][1] else _term_in(records, index)
 
+    def admits(self, peer: str, disk: str) -> bool:
+        """A node is its address."""
+        return True
+
+    def is_whole(self, node: str, disk: str) -> bool:
+        return True
+
     def begin(self, replace: Callable[[Store], None], hand_over: Callable[[], None]) -> None:
         """The library replaces nothing: what a dump brings beyond what was applied is handed on entry by entry."""
         self._tick()
@@ -223,13 +231,17 @@ class Drive:
     def close(self) -> None:
         self._directory.cleanup()
 
+    def spoil(self, how: str, rng: Random) -> bool:
+        """There is nothing in it that would notice."""
+        return False
+
 
 def _nothing(raft: Consensus, target: str, frame: Any) -> str:
     """The library makes no promise about what is synced, so there is none to break."""
     return ""
 
 
-def _drive(node: str, disk: SimDisk) -> Drive:
+def _drive(disk: SimDisk, disk_id: str) -> Drive:
     return Drive(disk)
 
 

@@ -1,56 +1,67 @@
-"""Each mitigation of the production code is needed: without it one of a fixed set of seeds fails. See `ablations`."""
+"""Each mitigation of the production code is needed: without it a seed fails, or a scene does. See `ablations`."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import inspect
+from pathlib import Path
 
 import pytest
 
-from tests.sim.ablations import ABLATIONS
+from tests.sim.ablations import ABLATIONS, Ablation, Scene, Seeds
 from tests.sim.run import run
-from tests.sim.schedule import from_seed
 
-SECONDS = 10.0
-SEEDS = range(1, 16)
-"""Run until one fails, which is mostly the first or second."""
-
-
-class Trap(NamedTuple):
-    """Runs of which one must fail without the mitigation. options: beside those of the seed. sign: what is violated."""
-
-    sign: str
-    kinds: tuple[str, ...]
-    options: dict[str, Any] = {}  # noqa: RUF012  never written to
+MITIGATIONS = (
+    {f"M{number}" for number in range(1, 11)}
+    | {f"J{number}" for number in range(1, 11)}
+    | {f"Z{number}" for number in range(1, 7)}
+    | {f"D{number}" for number in range(1, 11)}
+    | {f"O{number}" for number in range(1, 10)}
+    | {"ID1", "ID2", "ID3"}
+)
+NOT_NOTICED = (NameError, AttributeError, TypeError, LookupError)
+"""What a change that went wrong by itself would raise: it proves nothing."""
 
 
-BUSY = {"latency": (0.0005, 0.03), "rate": 40.0, "nodes": 3}
-SLOW = {"latency": (0.0005, 0.1), "rate": 40.0, "nodes": 3}
-
-TRAPS: dict[str, Trap] = {
-    "answers wait for the sync (D1)": Trap("I7 left before its sync", ()),
-    "commits wait for the sync (C2)": Trap("I7 applied before its sync", ()),
-    "the vote is on the disk (J1)": Trap("I7 left before its sync", ()),
-    "what agrees is kept (M4.7)": Trap("I6 committed entry cut", ("reset", "flap"), SLOW),
-    "commit never passes what is proven equal (M4.10)": Trap(
-        "raised:BrokenCluster", ("isolate", "halves"), BUSY
-    ),
-    "what may come back is unknown (D6)": Trap("I11 refused and there", ("isolate", "halves"), BUSY),
-    "a read is confirmed by a majority (D7)": Trap("I14 stale read", ("isolate", "pause"), BUSY),
-}
+def name_of(ablation: Ablation) -> str:
+    return f"{ablation.codes}-{ablation.name}".replace(" ", "-")
 
 
-def test_every_ablation_has_its_trap() -> None:
-    assert set(TRAPS) == set(ABLATIONS)
+SCENES = [ablation for ablation in ABLATIONS if isinstance(ablation.trap, Scene)]
+SEEDS = [ablation for ablation in ABLATIONS if isinstance(ablation.trap, Seeds)]
 
 
-@pytest.mark.parametrize("name", TRAPS, ids=[name.replace(" ", "-") for name in TRAPS])
-def test_without_the_mitigation_a_seed_fails(name: str) -> None:
-    trap = TRAPS[name]
+def test_every_mitigation_can_be_switched_off() -> None:
+    covered = {code for ablation in ABLATIONS for code in ablation.codes.split()}
+
+    assert sorted(MITIGATIONS - covered) == []
+
+
+@pytest.mark.parametrize("ablation", SCENES, ids=map(name_of, SCENES))
+def test_without_the_mitigation_a_scene_does_not_hold(
+    ablation: Ablation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(ablation.trap, Scene)
+    test, arguments, by = ablation.trap
+    fixtures = {"tmp_path": tmp_path, "monkeypatch": monkeypatch}
+    settings = {name: fixtures[name] for name in fixtures if name in inspect.signature(test).parameters}
+    error = None
+    with ablation.in_force():
+        try:
+            test(**arguments, **settings)
+        except (Exception, pytest.fail.Exception) as raised:  # noqa: BLE001 - whatever shows it
+            error = raised
+
+    assert error is not None, "nothing noticed it"
+    assert isinstance(error, by) if by is not None else not isinstance(error, NOT_NOTICED), repr(error)
+
+
+@pytest.mark.parametrize("ablation", SEEDS, ids=map(name_of, SEEDS))
+def test_without_the_mitigation_a_seed_fails(ablation: Ablation) -> None:
+    trap = ablation.trap
+    assert isinstance(trap, Seeds)
     seen = []
-    for seed in SEEDS:
-        schedule = from_seed(seed, seconds=SECONDS, kinds=trap.kinds)
-        schedule = schedule._replace(options=schedule.options._replace(**trap.options))
-        report = run(schedule, ABLATIONS[name].make(), to_first=True)
+    for schedule in trap.schedules():
+        report = run(schedule, ablation.make(), to_first=True)
         if report.kinds[trap.sign]:
             return
         seen.append(sorted(report.kinds))

@@ -31,8 +31,12 @@ class End:
     def __init__(self, name: str) -> None:
         self.name = name
         self.incarnation = 1
+        self.disk_id = name
         self.heard: list[tuple[str, int]] = []
         self.epochs: list[int] = []
+
+    def admits(self, peer: str, disk: str) -> bool:
+        return True
 
     def connected(self, peer: str, epoch: int) -> None:
         self.epochs.append(epoch)

@@ -68,6 +68,9 @@ class Worker:
         process = self._process
         self._world.after(self._rng.uniform(*HOP_SECONDS), lambda: self._arrived(process, push))
 
+    def dismiss(self, error: TqError) -> None:
+        """It looks for the leader by itself, all the time."""
+
     # ------------------------------------------------------------ where the broker is
 
     def _look(self) -> None:

@@ -44,13 +44,15 @@ class World:
 
     def run_until(self, when: float, *, unless: Callable[[], bool] | None = None) -> None:
         """Let everything happen that is due by then, or until `unless` is true. Raises StormError."""
-        while self._due and self._due[0][0] <= when:
+        waiting = self._due
+        while waiting and waiting[0][0] <= when:
             if unless is not None and unless():
                 return
-            due, _, action = heappop(self._due)
-            self.now = max(self.now, due)
+            due, _, action = heappop(waiting)
+            if due > self.now:
+                self.now = due
             self.events += 1
-            if self.events > EVENTS_MAX or len(self._due) > PENDING_MAX:
-                raise StormError(f"{self.events} events, {len(self._due)} waiting")
+            if self.events > EVENTS_MAX or len(waiting) > PENDING_MAX:
+                raise StormError(f"{self.events} events, {len(waiting)} waiting")
             action()
         self.now = max(self.now, when)
