@@ -1,0 +1,69 @@
+"""The feed is cut, the broker dies and comes back: the pages say so, and go on by themselves."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from lab.processes import start_broker
+from tests.browser.site import Site, Tab, eventually, serving
+from tq import Client
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A broker by itself, at a REST port that it can come back to."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with serving(tmp_path, "--rest-port", str(port)) as found:
+        yield found
+
+
+def test_a_page_is_stale_while_the_broker_is_away_and_goes_on_when_it_is_back(
+    browser: Browser, site: Site
+) -> None:
+    tab = Tab(browser, site.origin)
+    tab.may_fail = True
+    site.client.submit_task("nobody-serves")
+    tab.open("/", "overview")
+    tab.wait_for("() => document.body.dataset.live === 'live'")
+    assert tab.find("count-pending").locator("b").inner_text() == "1"
+
+    site.broker.kill()
+    tab.wait_for("() => document.body.dataset.live === 'stale'")
+    tab.find("stale").wait_for()
+    assert tab.find("count-pending").locator("b").inner_text() == "1", "what was known stays to be seen"
+
+    with start_broker(site.directory, "--rest-port", site.origin.rpartition(":")[2]) as broker:
+        addresses = broker.wait_for_event("ready")["addresses"]
+        assert isinstance(addresses, dict)
+        with Client(str(addresses["tcp"])) as client:
+            client.submit_task("nobody-serves")
+            tab.wait_for("() => document.body.dataset.live === 'live'")
+            eventually(
+                lambda: tab.find("count-pending").locator("b").inner_text() == "2",
+                "the page did not go on",
+            )
+            assert tab.find("stale").count() == 0
+    tab.check()
+    tab.close()
+
+
+def test_without_the_feed_a_page_asks_by_itself(browser: Browser, site: Site) -> None:
+    tab = Tab(browser, site.origin)
+    tab.may_fail = True
+    tab.page.route_web_socket("**/api/v1/events*", lambda route: route.close())
+    tab.open("/", "overview")
+    tab.wait_for("() => document.body.dataset.live === 'polling'")
+
+    site.client.submit_task("nobody-serves")
+
+    eventually(
+        lambda: tab.find("count-pending").locator("b").inner_text() == "1", "the page did not ask again"
+    )
+    tab.check()
+    tab.close()

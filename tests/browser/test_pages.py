@@ -1,0 +1,198 @@
+"""Every page shows what the broker holds, at an address that can be shared and reloaded."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.site import WORKER, Site, Tab, eventually, labels
+from tq import Task
+
+PAGES = ("overview", "tasks", "workers", "queues", "dlq", "cluster")
+
+
+def test_every_page_is_reached_by_its_link_and_by_its_address(tab: Tab) -> None:
+    tab.open("/", "overview")
+    for name, link in zip(
+        PAGES, ("Overview", "Tasks", "Workers", "Queues", "Dead letters", "Cluster"), strict=True
+    ):
+        tab.page.get_by_role("navigation").get_by_role("link", name=link).first.click()
+        tab.shown(name)
+        assert tab.page.url == tab.origin + ("/" if name == "overview" else f"/{name}")
+        tab.page.reload()
+        tab.shown(name)
+
+
+def test_an_address_that_is_no_page_says_so(tab: Tab) -> None:
+    tab.open("/nowhere", "missing")
+
+
+def test_overview_counts_draws_and_names_what_failed(tab: Tab, site: Site) -> None:
+    done = site.client.submit_task("echo", b"hi")
+    failed = site.client.submit_task("fail", b"it broke", max_retries=0)
+    site.wait_for_status("completed", done)
+    site.wait_for_status("dead_letter", failed)
+
+    tab.open("/", "overview")
+
+    assert int(tab.find("count-completed").locator("b").inner_text()) >= 1
+    tab.page.locator(f'table[data-test=failures] [data-id^="{failed}"]').get_by_text("it broke").wait_for()
+    for chart in ("chart-throughput", "chart-depth"):
+        tab.page.locator(f"svg[data-test={chart}]").wait_for()
+    assert "ms" in tab.find("run-time").inner_text()
+    assert tab.find("active-workers").inner_text().startswith("1")
+    assert tab.find("health").is_visible()
+
+
+def test_tasks_are_filtered_by_the_address_and_paged(tab: Tab, site: Site) -> None:
+    ids = site.client.submit_tasks([Task("nobody-serves", queue="paged") for _ in range(60)])
+
+    tab.open("/tasks?queue=paged&status=pending", "tasks")
+    assert tab.rows("tasks") == ids[::-1][:50]
+    assert tab.find("match-count").inner_text().startswith("60")
+
+    tab.find("next").click()
+    tab.row("tasks", ids[0]).wait_for()
+    assert tab.rows("tasks") == ids[::-1][50:]
+    assert "cursor=" in tab.page.url
+    tab.page.reload()
+    tab.shown("tasks")
+    assert tab.rows("tasks") == ids[::-1][50:]
+
+    tab.open("/tasks?queue=paged&sort=created", "tasks")
+    assert tab.rows("tasks") == ids[:50]
+    tab.open("/tasks?queue=paged&status=completed", "tasks")
+    assert tab.rows("tasks") == []
+
+
+def test_a_task_is_found_by_its_id(tab: Tab, site: Site) -> None:
+    task_id = site.client.submit_task("echo", b"find me")
+    tab.open("/", "overview")
+
+    tab.page.locator("#search [name=q]").fill(task_id)
+    tab.page.keyboard.press("Enter")
+
+    tab.shown("task")
+    assert tab.page.url.endswith(f"/tasks/{task_id}")
+    assert tab.find("task-id").inner_text() == task_id
+
+
+def test_a_task_shows_payload_result_and_every_attempt_with_its_error(tab: Tab, site: Site) -> None:
+    done = site.client.submit_task("echo", b'{"to": "ada", "n": 12345678901234567890}')
+    failed = site.client.submit_task("fail", b"no luck", max_retries=1, retry=["0.01s"])
+    site.wait_for_status("completed", done)
+    site.wait_for_status("dead_letter", failed)
+
+    tab.open(f"/tasks/{done}", "task")
+    assert "12345678901234567890" in tab.find("payload").first.inner_text()
+    assert "ada" in tab.find("result").first.inner_text()
+
+    tab.open(f"/tasks/{failed}", "task")
+    attempts = tab.find("attempt").all()
+    assert [one.get_attribute("data-outcome") for one in attempts] == ["error", "error"]
+    assert all("no luck" in one.inner_text() for one in attempts)
+    assert "failed 2 of 2 times" in tab.find("why").inner_text()
+
+
+def test_a_waiting_task_says_why_it_does_not_run_and_links_what_it_waits_for(tab: Tab, site: Site) -> None:
+    first = site.client.submit_task("echo", b"", delay="1h")
+    second = site.client.submit_task("echo", b"", dependencies=[first])
+    nobody = site.client.submit_task("nobody-serves", queue="lonely")
+
+    tab.open(f"/tasks/{nobody}", "task")
+    assert "no connected worker serves" in tab.find("why").inner_text()
+
+    tab.open(f"/tasks/{second}", "task")
+    assert "waiting for" in tab.find("why").inner_text()
+    tab.find("dependencies").get_by_role("link").first.click()
+    tab.wait_for("id => location.pathname === `/tasks/${id}`", first)
+    tab.find("why").get_by_text("scheduled").wait_for()
+
+
+def test_an_unknown_task_is_said_to_be_unknown(tab: Tab) -> None:
+    tab.may_fail = True
+    tab.open("/tasks/018f3c1e-7c2a-7b1e-9a55-3f1f6f3c2b10")
+    tab.page.get_by_role("heading", name="No such task").wait_for()
+
+
+def test_workers_show_what_they_serve_and_run(tab: Tab, site: Site) -> None:
+    task_id = site.client.submit_task("sleep", b"600")
+    site.wait_for_status("in_progress", task_id)
+
+    tab.open(f"/workers?worker={WORKER}", "workers")
+
+    (session,) = [one["session_id"] for one in site.ask("GET", "/workers")["workers"]]
+    text = tab.row("workers", session).inner_text()
+    assert WORKER in text
+    assert "active" in text.lower()
+    tab.find("worker-detail").wait_for()
+    assert task_id in tab.rows("worker-tasks")
+    site.client.cancel_task(task_id, force=True)
+
+
+def test_queues_show_depths_and_a_banner_for_types_nobody_serves(tab: Tab, site: Site) -> None:
+    site.client.submit_task("nobody-knows-this", queue="unserved")
+
+    tab.open("/queues", "queues")
+
+    assert "unserved" in tab.rows("queues")
+    notices = labels(tab.page.locator("[data-test^=notice-unserved]").all())
+    assert any("nobody-knows-this" in text for text in notices)
+
+
+def test_dead_letters_are_grouped_by_what_went_wrong(tab: Tab, site: Site) -> None:
+    ids = [
+        site.client.submit_task("fail", f"host 10.0.0.{n} is away".encode(), max_retries=0) for n in range(3)
+    ]
+    site.wait_for_status("dead_letter", *ids)
+
+    tab.open("/dlq", "dlq")
+
+    groups = site.ask("GET", "/dead-letters")["groups"]
+    (group,) = [one for one in groups if "is away" in one["error"]]
+    assert group["count"] == 3
+    row = tab.row("groups", group["fingerprint"])
+    assert "is away" in row.inner_text()
+    assert "3" in row.inner_text()
+
+
+def test_the_cluster_is_one_broker_that_leads_itself(tab: Tab) -> None:
+    tab.open("/cluster", "cluster")
+    (member,) = tab.rows("members")
+    assert "standalone" in tab.row("members", member).inner_text().lower()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_theme_follows_the_system_and_the_button(tab: Tab, scheme: str) -> None:
+    tab.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    tab.open("/", "overview")
+    colour = "() => getComputedStyle(document.body).backgroundColor"
+    first = tab.page.evaluate(colour)
+
+    tab.find("theme").click()
+
+    assert tab.page.evaluate(colour) != first
+
+
+def test_numbers_move_without_a_reload(tab: Tab, site: Site) -> None:
+    tab.open("/", "overview")
+    tab.wait_for("() => document.body.dataset.live === 'live'")
+    before = int(tab.find("count-scheduled").locator("b").inner_text())
+    loads = len([url for url in tab.requests if url.endswith(".js")])
+
+    site.client.submit_task("echo", b"", delay="1h")
+
+    eventually(
+        lambda: int(tab.find("count-scheduled").locator("b").inner_text()) == before + 1,
+        "the count did not move",
+    )
+    assert len([url for url in tab.requests if url.endswith(".js")]) == loads
+
+
+def test_an_open_task_changes_when_the_task_does(tab: Tab, site: Site) -> None:
+    task_id = site.client.submit_task("echo", b"", delay="1h")
+    tab.open(f"/tasks/{task_id}", "task")
+    tab.wait_for("() => document.body.dataset.live === 'live'")
+
+    site.client.cancel_task(task_id)
+
+    tab.find("why").get_by_text("cancelled while it waited").wait_for()

@@ -1,0 +1,1 @@
+"""The backend on StackDuck's stores, on real servers."""

@@ -1,0 +1,180 @@
+"""Breaks Redis, PostgreSQL and the broker under load, again and again, and compares the record with what was acknowledged.
+
+Two clients of StackDuck work all the time: one enqueues, one consumes and completes. A trigger in the database writes
+down every row that becomes `completed`. At the end every acknowledged job must be completed, and none twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import asyncpg
+import grpc
+
+from lab.processes import Process, start_broker
+from lab.servers import PostgresServer, RedisServer, free_port
+from tests.grpc.serving import Client
+from tq.proto import stackduck_pb2 as duck
+
+BREAK_S = (0.2, 1.5)
+"""How long a server is stopped, and how long the load runs between two faults."""
+CALL_S = 15.0
+DRAIN_S = 240.0
+"""Jobs of a broker that was killed come back after its lease on life is over."""
+ROUNDS_KINDS = ("redis kill", "redis stop", "postgres kill", "postgres stop", "broker kill", "broker stop")
+AUDIT = """
+CREATE TABLE audit (id UUID);
+CREATE FUNCTION note() RETURNS TRIGGER AS $$ BEGIN INSERT INTO audit VALUES (NEW.id); RETURN NEW; END $$ LANGUAGE plpgsql;
+CREATE TRIGGER note AFTER UPDATE ON jobs FOR EACH ROW
+    WHEN (NEW.status = 'completed' AND OLD.status IS DISTINCT FROM 'completed') EXECUTE FUNCTION note();
+"""
+
+
+class Verdict(NamedTuple):
+    """acknowledged: jobs that were. lost: of them, those that never completed. twice: completed more than once in the record."""
+
+    rounds: int
+    acknowledged: int
+    refused: int
+    lost: int
+    twice: int
+
+
+class Campaign:
+    def __init__(self, directory: Path, rng: random.Random) -> None:
+        self._directory = directory
+        self._rng = rng
+        self._port = free_port()
+        self._acknowledged: set[str] = set()
+        self._refused = 0
+        self._is_over = False
+
+    async def run(self, rounds: int, say: Callable[[str], None] = lambda _: None) -> Verdict:
+        """So many faults of each kind, shuffled."""
+        with RedisServer() as redis, PostgresServer() as postgres:
+            self._redis, self._postgres = redis, postgres
+            self._broker = await asyncio.to_thread(self._start)
+            await asyncio.to_thread(self._broker.wait_for_event, "ready")
+            await self._sql(AUDIT)
+            load = [asyncio.create_task(each()) for each in (self._produce, self._consume)]
+            try:
+                faults = [kind for kind in ROUNDS_KINDS for _ in range(rounds)]
+                self._rng.shuffle(faults)
+                for number, fault in enumerate(faults, 1):
+                    await self._progress()
+                    await self._break(fault)
+                    say(f"{number} of {len(faults)}: {fault}, {len(self._acknowledged)} acknowledged")
+                self._is_over = True
+                await load[0]
+                await self._drained()
+            finally:
+                for task in load:
+                    task.cancel()
+                await asyncio.gather(*load, return_exceptions=True)
+                await asyncio.to_thread(self._broker.kill)
+            return await self._verdict(len(faults))
+
+    async def _progress(self) -> None:
+        """The load runs again: new jobs are acknowledged. Or it does not, for long, and the next fault comes anyway."""
+        before = len(self._acknowledged)
+        await asyncio.sleep(self._rng.uniform(*BREAK_S))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CALL_S):
+                while len(self._acknowledged) == before:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+
+    def _start(self) -> Process:
+        config = self._directory / "tq.yaml"
+        config.write_text(
+            f"backend: {{redis_url: '{self._redis.url}', database_url: '{self._postgres.url}'}}\n"
+        )
+        return start_broker(self._directory, "--config", str(config), "--grpc-port", str(self._port))
+
+    async def _break(self, fault: str) -> None:
+        who, _, how = fault.partition(" ")
+        server = self._redis if who == "redis" else self._postgres
+        if who == "broker" and how == "kill":
+            await asyncio.to_thread(self._broker.kill)
+            self._broker = await asyncio.to_thread(self._start)
+            await asyncio.to_thread(self._broker.wait_for_event, "ready")
+        elif who == "broker":
+            self._broker.send(19)  # SIGSTOP
+            await asyncio.sleep(self._rng.uniform(*BREAK_S))
+            self._broker.send(18)  # SIGCONT
+        elif how == "kill":
+            await asyncio.to_thread(server.kill)
+            await asyncio.sleep(self._rng.uniform(*BREAK_S))
+            await asyncio.to_thread(server.start)
+        else:
+            server.pause()
+            await asyncio.sleep(self._rng.uniform(*BREAK_S))
+            server.resume()
+
+    # ------------------------------------------------------------ the load
+
+    async def _produce(self) -> None:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{self._port}") as channel:
+            client = Client(channel)
+            while not self._is_over:
+                calls = [
+                    client.duck(duck.EnqueueJobRequest(job_type="mail", payload="1", max_retries=3))
+                    for _ in range(8)
+                ]
+                for answer in await asyncio.gather(*calls, return_exceptions=True):
+                    if isinstance(answer, duck.EnqueueJobResponse) and answer.success:
+                        self._acknowledged.add(answer.job_id)
+                    else:
+                        self._refused += 1
+                await asyncio.sleep(0.02)
+
+    async def _consume(self) -> None:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{self._port}") as channel:
+            client = Client(channel)
+            while True:
+                stream = client.consume("mail")
+                try:
+                    while (message := await stream.read()) is not grpc.aio.EOF:
+                        # Twice, as a client that did not get the answer would.
+                        for _ in range(2):
+                            with suppress(grpc.aio.AioRpcError):
+                                await client.duck(duck.CompleteJobRequest(job_id=message.job.id))
+                except grpc.aio.AioRpcError:
+                    await asyncio.sleep(0.1)
+
+    # ------------------------------------------------------------ the record
+
+    async def _drained(self) -> None:
+        """Until nothing waits or runs any more, or DRAIN_S have passed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                while await self._sql("SELECT 1 FROM jobs WHERE status <> 'completed' LIMIT 1"):  # noqa: ASYNC110
+                    await asyncio.sleep(0.5)
+
+    async def _verdict(self, rounds: int) -> Verdict:
+        completed = {
+            str(row["id"]) for row in await self._sql("SELECT id FROM jobs WHERE status = 'completed'")
+        }
+        audited = Counter(str(row["id"]) for row in await self._sql("SELECT id FROM audit"))
+        twice = sum(count > 1 for count in audited.values())
+        lost = len(self._acknowledged - completed)
+        return Verdict(rounds, len(self._acknowledged), self._refused, lost, twice)
+
+    async def _sql(self, statement: str) -> list[asyncpg.Record]:
+        while True:
+            try:
+                connection = await asyncpg.connect(self._postgres.url, timeout=CALL_S)
+                try:
+                    if statement is AUDIT:
+                        await connection.execute(statement)
+                        return []
+                    return list(await connection.fetch(statement))
+                finally:
+                    await connection.close()
+            except (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError):
+                await asyncio.sleep(0.2)
