@@ -117,11 +117,10 @@ def test_batch_with_one_wrong_task_submits_none_and_names_every_wrong_field(tmp_
     run(scenario())
 
 
-@pytest.mark.parametrize("count", [0, 1_001])
-def test_batch_of_none_or_too_many_is_refused(tmp_path: Path, count: int) -> None:
+def test_batch_of_too_many_is_refused(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with running(tmp_path) as broker:
-            tasks = [{"task_type": "t"}] * count
+            tasks = [{"task_type": "t"}] * 1_001
             answer = await broker.http.post(f"{TASKS}/batch", json={"tasks": tasks})
 
         assert answer.status_code == 400

@@ -46,6 +46,8 @@ BODIES: tuple[type[BaseModel], ...] = (
     schemas.CancelManyBody,
     schemas.RetryManyBody,
     schemas.DeleteManyBody,
+    schemas.NewNode,
+    schemas.TransferBody,
 )
 REF = "#/components/schemas/{model}"
 EXAMPLE_MS = 1_893_456_000_000
