@@ -19,6 +19,8 @@ from tests.metrics.scrapes import exporter_of
 from tests.metrics.test_exporter import run_some
 from tests.worker.harness import bench, run
 from tq import exposition
+from tq.broker.measures import DISK_BOUNDS_NS, Histogram, LogMeasures, StoreMeasures
+from tq.broker.metrics.exporter import Exporter
 from tq.broker.observe import Observer
 from tq.verbs import GetTask
 from tq.worker.app import App
@@ -65,6 +67,17 @@ def exported_by_the_broker() -> dict[str, Described]:
     return with_engine(scenario)
 
 
+def exported_on_foreign_stores() -> dict[str, Described]:
+    async def scenario(engine: Engine) -> dict[str, Described]:
+        log = LogMeasures(0, True, 0, {}, Histogram(DISK_BOUNDS_NS))
+        stores = StoreMeasures({"redis": True}, {"redis": 1}, 0, 0, {"swept": 1})
+        measures = engine.backend.measures
+        exporter = Exporter(measures, lambda: log, Observer(), node_id="node1", stores=lambda: stores)
+        return described(exporter.registry)
+
+    return {name: each for name, each in with_engine(scenario).items() if name.startswith("tq_stackduck_")}
+
+
 def exported_by_a_worker() -> dict[str, Described]:
     async def scenario() -> dict[str, Described]:
         app = App()
@@ -80,7 +93,7 @@ def exported_by_a_worker() -> dict[str, Described]:
 
 
 def test_the_page_describes_exactly_what_is_exported() -> None:
-    exported = exported_by_the_broker() | exported_by_a_worker()
+    exported = exported_by_the_broker() | exported_on_foreign_stores() | exported_by_a_worker()
 
     assert documented() == exported
 

@@ -11,7 +11,7 @@ GLOBAL_VALUES = frozenset(
     {"--broker-addr", "--api-key", "--format", "--tls-ca", "--tls-cert", "--tls-key", "--timeout"}
 )
 GLOBAL_SWITCHES = frozenset({"--tls-insecure", "--tls"})
-SWITCHES = frozenset({"--help", "--version", "--wait", "--force", "--yes", "--dry-run"})
+SWITCHES = frozenset({"--help", "--version", "--wait", "--force", "--yes", "--dry-run", "--observer"})
 """Options of commands that take no value; a test keeps this the truth."""
 
 

@@ -166,6 +166,11 @@ def test_only_these_requests_are_not_sent_again_when_the_outcome_is_unknown() ->
         verbs.Purge,
         verbs.Backup,
         verbs.Claim,
+        verbs.CancelMany,
+        verbs.RetryMany,
+        verbs.ForgetMany,
+        verbs.RemoveNode,
+        verbs.TransferLeadership,
     }
 
 
