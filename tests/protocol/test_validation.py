@@ -183,6 +183,15 @@ def test_wrong_field_of_a_request_is_named(request_: Request, text: str) -> None
     assert fault_of(request_) == text
 
 
+def test_fields_that_do_not_go_together_are_named_like_wrong_ones() -> None:
+    lonely = TASK._replace(unique_key="", unique_ttl_ms=5)
+
+    with pytest.raises(BadRequest, match=r"tasks\[1\].*unique_ttl"):
+        check_tasks((TASK, lonely))
+    with pytest.raises(BadRequest, match=r"tasks\[0\].*unique_ttl.*tasks\[1\]\.priority"):
+        check_tasks((lonely, TASK._replace(task_id=b"b" * 16, priority=256)))
+
+
 def test_too_large_payload_is_its_own_error() -> None:
     task = TASK._replace(payload=bytes(PAYLOAD_BYTES_MAX + 1))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -55,8 +55,14 @@ class Campaign:
         self._refused = 0
         self._is_over = False
 
-    async def run(self, rounds: int, say: Callable[[str], None] = lambda _: None) -> Verdict:
-        """So many faults of each kind, shuffled."""
+    async def run(
+        self,
+        rounds: int,
+        say: Callable[[str], None] = lambda _: None,
+        *,
+        kinds: Sequence[str] = ROUNDS_KINDS,
+    ) -> Verdict:
+        """So many faults of each of these kinds, shuffled."""
         with RedisServer() as redis, PostgresServer() as postgres:
             self._redis, self._postgres = redis, postgres
             self._broker = await asyncio.to_thread(self._start)
@@ -64,7 +70,7 @@ class Campaign:
             await self._sql(AUDIT)
             load = [asyncio.create_task(each()) for each in (self._produce, self._consume)]
             try:
-                faults = [kind for kind in ROUNDS_KINDS for _ in range(rounds)]
+                faults = [kind for kind in kinds for _ in range(rounds)]
                 self._rng.shuffle(faults)
                 for number, fault in enumerate(faults, 1):
                     await self._progress()
