@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable
 
+from lab.judging import Ask, drained, torn, views_of
 from tests.crash.exact_worker import ExactWorker
 from tests.crash.history import History
 from tests.crash.line import REQUEST_SECONDS_MAX
 from tests.crash.load import ORDERED, WORK
 from tq.client.link import Link
-from tq.errors import TaskNotFound
 from tq.task import Cause, State, TaskView
-from tq.verbs import GetStats, GetTask, Stats
+from tq.verbs import Reply, Request
 
-IN_FLIGHT = 500
 DRAIN_SECONDS_MAX = 120.0
-POLL_SECONDS = 0.05
 EXPECTED = {
     "echo": State.COMPLETED,
     "exact": State.COMPLETED,
@@ -30,9 +28,13 @@ EXPECTED = {
 async def judge(address: str, history: History) -> None:
     """Wait until the served queue is empty, then compare; what is wrong goes to `history.violations`."""
     link = await Link.open(address)
+
+    def ask(request: Request) -> Awaitable[Reply]:
+        return link.request(request, asyncio.get_running_loop().time() + REQUEST_SECONDS_MAX)
+
     try:
-        if await _drained(link):
-            await _compare(link, history)
+        if await drained(ask, WORK, DRAIN_SECONDS_MAX):
+            await _compare(ask, history)
             await _drain_in_order(address, history)
         else:
             history.violated(f"queue {WORK!r} was not empty {DRAIN_SECONDS_MAX:.0f} s after the last restart")
@@ -40,34 +42,17 @@ async def judge(address: str, history: History) -> None:
         link.close()
 
 
-async def _drained(link: Link) -> bool:
-    deadline = asyncio.get_running_loop().time() + DRAIN_SECONDS_MAX
-    while asyncio.get_running_loop().time() < deadline:
-        stats = await link.request(GetStats())
-        assert isinstance(stats, Stats), stats
-        if not any(
-            each.pending + each.in_progress + each.scheduled + each.blocked + each.retrying
-            for each in stats.queues
-            if each.queue == WORK
-        ):
-            return True
-        await asyncio.sleep(POLL_SECONDS)
-    return False
-
-
-async def _compare(link: Link, history: History) -> None:
+async def _compare(ask: Ask, history: History) -> None:
     types = history.doubtful | history.acknowledged
-    views = await _views(link, list(types))
+    views = await views_of(ask, list(types))
     for task_id, task_type in types.items():
         view = views.get(task_id)
         if view is not None:
             _judge_task(view, task_type, history)
         elif task_id in history.acknowledged:
             history.violated(f"{task_type} task {task_id.hex()} was acknowledged and is lost")
-    for batch in history.doubtful_batches:
-        kept = sum(task_id in views for task_id in batch)
-        if 0 < kept < len(batch):
-            history.violated(f"of a batch of {len(batch)} tasks {kept} exist: all or none was promised")
+    for violation in torn(history.doubtful_batches, views):
+        history.violated(violation)
 
 
 def _judge_task(view: TaskView, task_type: str, history: History) -> None:
@@ -84,20 +69,6 @@ def _judge_task(view: TaskView, task_type: str, history: History) -> None:
     result = history.completed.get(view.task_id, view.task_id if task_type == "echo" else view.result)
     if view.result != result:
         history.violated(f"{name} has the result {view.result!r}, acknowledged was {result!r}")
-
-
-async def _views(link: Link, task_ids: Sequence[bytes]) -> dict[bytes, TaskView]:
-    """task id -> view, of those that exist."""
-    found: dict[bytes, TaskView] = {}
-    for first in range(0, len(task_ids), IN_FLIGHT):
-        deadline = asyncio.get_running_loop().time() + REQUEST_SECONDS_MAX
-        asked = [link.request(GetTask(task_id), deadline) for task_id in task_ids[first : first + IN_FLIGHT]]
-        for answer in await asyncio.gather(*asked, return_exceptions=True):
-            if isinstance(answer, TaskView):
-                found[answer.task_id] = answer
-            elif not isinstance(answer, TaskNotFound):
-                raise AssertionError(f"asking for a task was answered with {answer!r}")
-    return found
 
 
 async def _drain_in_order(address: str, history: History) -> None:

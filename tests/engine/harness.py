@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from tq.broker.backend import Backend, Peer
 from tq.broker.engine.backend import EngineSettings, NativeBackend
 from tq.broker.feed import Feed
 from tq.broker.replication.memory import MemoryLog
@@ -74,17 +75,7 @@ class Engine:
         return await asyncio.wait_for(self.begin(request, peer), WAIT_SECONDS)
 
     def begin(self, request: Request, peer: FakePeer | None = None) -> asyncio.Future[Reply]:
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-
-        def answer(reply: Reply | TqError) -> None:
-            assert not future.done(), "answered twice"
-            if isinstance(reply, TqError):
-                future.set_exception(reply)
-            else:
-                future.set_result(reply)
-
-        self.backend.handle(peer or self.peer, request, answer)
-        return future
+        return begun(self.backend, peer or self.peer, request)
 
     async def submit(self, *specs: TaskSpec) -> list[bytes]:
         await self.call(Submit(specs))
@@ -108,6 +99,21 @@ class Engine:
     async def stop(self) -> None:
         await self.backend.stop()
         await self.disk.stop()
+
+
+def begun(backend: Backend, peer: Peer, request: Request) -> asyncio.Future[Reply]:
+    """Its answer, when it has one; which is once."""
+    future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+    def answer(reply: Reply | TqError) -> None:
+        assert not future.done(), "answered twice"
+        if isinstance(reply, TqError):
+            future.set_exception(reply)
+        else:
+            future.set_result(reply)
+
+    backend.handle(peer, request, answer)
+    return future
 
 
 def with_engine(

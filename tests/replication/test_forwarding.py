@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from tests.engine.harness import FakePeer
+from tests.engine.harness import FakePeer, begun
 from tests.replication.live import until
 from tq.broker.backend import Answer, Capabilities, Peer
 from tq.broker.clustering.forwarding import Forwarding
@@ -188,17 +188,7 @@ class Bench:
         return await asyncio.wait_for(self.begin(request), 10)
 
     def begin(self, request: Request) -> asyncio.Future[Reply]:
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-
-        def answer(reply: Reply | TqError) -> None:
-            assert not future.done(), "answered twice"
-            if isinstance(reply, TqError):
-                future.set_exception(reply)
-            else:
-                future.set_result(reply)
-
-        self.backend.handle(self.peer, request, answer)
-        return future
+        return begun(self.backend, self.peer, request)
 
 
 def on_bench(test: Callable[[Bench], Awaitable[None]]) -> None:

@@ -7,7 +7,8 @@ entry point `tq.rustq.engines` leads here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 from tq.client.aio import AsyncClient
@@ -150,13 +151,9 @@ class BrokerWorker:
         async def run(payload: bytes) -> bytes:
             data = self._decoded(handler, payload)
             call = cast("Callable[[object], Coroutine[Any, Any, object]]", handler.function)
-            try:
+            with self._counting():
                 # What handlers share with the rest of the program belongs to the loop the worker was run on.
                 await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(data), home))
-            except Exception:
-                self._count_failure()
-                raise
-            self._counts.completed += 1
             return b""
 
         return run
@@ -164,12 +161,8 @@ class BrokerWorker:
     def _sync_run(self, handler: Handler) -> Callable[[bytes], bytes]:
         def run(payload: bytes) -> bytes:
             data = self._decoded(handler, payload)
-            try:
+            with self._counting():
                 handler.function(data)
-            except Exception:
-                self._count_failure()
-                raise
-            self._counts.completed += 1
             return b""
 
         return run
@@ -181,12 +174,19 @@ class BrokerWorker:
             self._counts.set_aside += 1
             raise Fatal(str(unfit)) from unfit
 
-    def _count_failure(self) -> None:
-        context = current()
-        if context.attempt <= context.max_retries:
-            self._counts.retried += 1
-        else:
-            self._counts.set_aside += 1
+    @contextmanager
+    def _counting(self) -> Iterator[None]:
+        """Count how the handler's run ended."""
+        try:
+            yield
+        except Exception:
+            context = current()
+            if context.attempt <= context.max_retries:
+                self._counts.retried += 1
+            else:
+                self._counts.set_aside += 1
+            raise
+        self._counts.completed += 1
 
 
 def task_of(new: NewJob, queue: str) -> Task:

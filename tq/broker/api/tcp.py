@@ -63,7 +63,10 @@ class TcpDoor:
             self.now_ms,
             lambda: self._connections,
             self._each_second,
-            *(limits.handshake_ms, limits.idle_ms, limits.unread_ms, limits.linger_ms),
+            limits.handshake_ms,
+            limits.idle_ms,
+            limits.unread_ms,
+            limits.linger_ms,
         )
 
     # ------------------------------------------------------------ opening

@@ -14,7 +14,7 @@ from tq.broker.backend import Answer, Peer
 from tq.broker.engine.announcer import CAPACITY, DISCONNECTED, DRAINING, GONE, LOST, REGISTERED, Announcer
 from tq.broker.engine.deliveries import Deliveries
 from tq.broker.engine.proposer import Proposer, ignore
-from tq.broker.engine.roster import Roster
+from tq.broker.engine.roster import Roster, not_registered
 from tq.broker.engine.waiters import Waiters
 from tq.broker.machine.commands import (
     ChangeCapacity,
@@ -27,7 +27,7 @@ from tq.broker.machine.commands import (
     SettleTasks,
 )
 from tq.broker.machine.state import State
-from tq.errors import LeaseLost, TqError
+from tq.errors import TqError
 from tq.task import BLOCKED, PENDING, Cause
 from tq.verbs import (
     Claim,
@@ -95,7 +95,7 @@ class Attendance:
         self._proposer.add(command, registered)
 
     def heartbeat(self, peer: Peer, request: Heartbeat, answer: Answer) -> None:
-        answer(Done() if self._roster.beat(peer, request) else _not_registered())
+        answer(Done() if self._roster.beat(peer, request) else not_registered())
 
     def settle(self, peer: Peer, request: Settle, answer: Answer) -> None:
         session_id = self._session_of(peer, answer)
@@ -201,11 +201,5 @@ class Attendance:
     def _session_of(self, peer: Peer, answer: Answer) -> bytes | None:
         session_id = self._roster.session_of(peer)
         if session_id is None:
-            answer(_not_registered())
+            answer(not_registered())
         return session_id
-
-
-def _not_registered() -> LeaseLost:
-    return LeaseLost(
-        "this connection has not registered as a worker, or its session was closed; register again"
-    )

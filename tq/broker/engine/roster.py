@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from tq.broker.backend import Peer
 from tq.clock import Clock
+from tq.errors import LeaseLost
 from tq.verbs import Heartbeat, Push
 
 MISSED_BEATS = 2
@@ -141,3 +142,10 @@ class Roster:
         if presence.gone_ms is not None:
             return now_ms - presence.gone_ms >= self._grace_ms
         return now_ms - presence.beat_ms >= MISSED_BEATS * presence.heartbeat_ms + BEAT_SLACK_MS
+
+
+def not_registered() -> LeaseLost:
+    """What a peer without a session is told."""
+    return LeaseLost(
+        "this connection has not registered as a worker, or its session was closed; register again"
+    )

@@ -113,7 +113,7 @@ def _add(state: State, spec: TaskSpec) -> int:
     ) = spec  # fmt: skip
     kind = state.kinds.get((queue, task_type)) or state.new_kind(queue, task_type)
     terms = state.terms_of(kind, priority, timeout_ms, max_retries, retry)
-    state.sequence = seq = state.sequence + 1
+    seq = state.next_sequence()
     now_ms = state.clock_ms
     due_ms = schedule_at_ms or (now_ms + delay_ms if delay_ms else 0)
     extras = None

@@ -15,7 +15,8 @@ from tq.broker.adapters.stackduck.stores import StoreAway
 from tq.broker.backend import Answer, Peer
 from tq.broker.compat.stackduck.enqueue import LEASE_MS
 from tq.broker.compat.stackduck.stored import BadJob, read_job
-from tq.errors import LeaseLost, TqError, WorkerNotFound
+from tq.broker.engine.roster import not_registered
+from tq.errors import TqError, WorkerNotFound
 from tq.ids import to_text
 from tq.logs import get_logger
 from tq.task import Cause
@@ -144,7 +145,7 @@ class Attendance:
     # ------------------------------------------------------------ room
 
     def heartbeat(self, peer: Peer, request: Heartbeat, answer: Answer) -> None:
-        answer(Done() if self._parts.roster.beat(peer, request) else _not_registered())
+        answer(Done() if self._parts.roster.beat(peer, request) else not_registered())
 
     def set_capacity(self, peer: Peer, request: SetCapacity, answer: Answer) -> None:
         session = self._session_of(peer, answer)
@@ -187,7 +188,7 @@ class Attendance:
     def settle(self, peer: Peer, request: Settle, answer: Answer) -> None:
         session = self._parts.sessions.get(self._parts.roster.session_of(peer))
         if session is None and any(item.token for item in request.items):
-            answer(_not_registered())
+            answer(not_registered())
             return
         found = [self._parts.sessions.find(session, item.task_id, item.token) for item in request.items]
         if any(held is not None and self._settling.needs_check(held) for held in found):
@@ -284,11 +285,5 @@ class Attendance:
     def _session_of(self, peer: Peer, answer: Answer) -> Session | None:
         session = self._parts.sessions.get(self._parts.roster.session_of(peer))
         if session is None:
-            answer(_not_registered())
+            answer(not_registered())
         return session
-
-
-def _not_registered() -> LeaseLost:
-    return LeaseLost(
-        "this connection has not registered as a worker, or its session was closed; register again"
-    )

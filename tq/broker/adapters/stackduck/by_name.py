@@ -6,13 +6,13 @@ StackDuck server handed out. What the record says decides; Redis is cleared behi
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 from tq.broker.adapters.stackduck.endings import conclude, revived
 from tq.broker.adapters.stackduck.intake import Intake
+from tq.broker.adapters.stackduck.lane import awaited
 from tq.broker.adapters.stackduck.parts import Parts
 from tq.broker.adapters.stackduck.postgres_rows import Change
 from tq.broker.adapters.stackduck.redis_queue import Finish
@@ -90,7 +90,7 @@ class ByName:
             # Away, it is not missed: the record says that the job has ended, and whoever takes it sees that.
             with suppress(StoreAway):
                 await self._parts.redis.withdraw(job.job_type, job.job_id)
-        return await awaited(lambda done: self._settling.end(change, finish, done))
+        return await awaited(partial(self._settling.end, change, finish))
 
     async def _place(self, job: StoredJob) -> Place:
         redis = self._parts.redis
@@ -116,7 +116,7 @@ class ByName:
         item = SettleItem(job_id, 0, Cause.CANCELLED)
         if held is not None and not held.settling:
             self._parts.sessions.abort(held, "cancelled")
-            done = await awaited(lambda done: self._settling.settle(held, item, done))
+            done = await awaited(partial(self._settling.settle, held, item))
         else:
             done = await self._end(job, place, item)
         if not done:
@@ -137,19 +137,3 @@ class ByName:
         self._intake.put([again])
         self._parts.announce([again])
         return TaskRef(job_id, PENDING)
-
-
-async def awaited(begin: Callable[[Done], None]) -> bool:
-    """What begin's callback is told. Raises the TqError it is told."""
-    waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-
-    def done(result: bool | TqError) -> None:
-        if waiter.done():
-            return
-        if isinstance(result, TqError):
-            waiter.set_exception(result)
-        else:
-            waiter.set_result(result)
-
-    begin(done)
-    return await waiter

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Generic, TypeVar
 
 from tq.errors import BrokerUnavailable, TqError
@@ -45,18 +46,7 @@ class Lane(Generic[Item, Result]):
 
     async def ask(self, item: Item) -> Result:
         """The same for those who await. Raises the item's TqError."""
-        waiter: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-
-        def done(result: Result | TqError) -> None:
-            if waiter.done():
-                return
-            if isinstance(result, TqError):
-                waiter.set_exception(result)
-            else:
-                waiter.set_result(result)
-
-        self.add(item, done)
-        return await waiter
+        return await awaited(partial(self.add, item))
 
     async def stop(self) -> None:
         """Perform what waits, take nothing more."""
@@ -82,3 +72,19 @@ class Lane(Generic[Item, Result]):
             return await self._perform([item for item, _ in batch])
         except TqError as error:
             return [error] * len(batch)
+
+
+async def awaited(begin: Callable[[Callable[[Result | TqError], None]], None]) -> Result:
+    """What begin's callback is told. Raises the TqError it is told."""
+    waiter: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+
+    def done(result: Result | TqError) -> None:
+        if waiter.done():
+            return
+        if isinstance(result, TqError):
+            waiter.set_exception(result)
+        else:
+            waiter.set_result(result)
+
+    begin(done)
+    return await waiter

@@ -81,7 +81,8 @@ class RestDoor:
             self.now_ms,
             lambda: cast("set[HttpConnection | EventSocket]", self.state.connections),
             self._stamp,
-            *(self.limits.handshake_ms, self.limits.linger_ms),
+            self.limits.handshake_ms,
+            self.limits.linger_ms,
         )
 
     # ------------------------------------------------------------ opening
