@@ -65,7 +65,7 @@ def of_task(task: TaskView) -> Document:
         "attempts": [of_attempt(attempt) for attempt in task.attempts],
         "counters": task.counters._asdict(),
         "payload": _base64(task.payload),
-        "payload_bytes": task.payload_bytes,
+        "payload_bytes": _known(task.payload_bytes),
         "result_bytes": _known(task.result_bytes if task.result is None else len(task.result)),
         "dependencies": [ids.to_text(task_id) for task_id in task.dependencies],
         "unique_key": task.unique_key or None,

@@ -178,7 +178,8 @@ class TaskView(NamedTuple):
     state_reason: in words, why the task is not running, or why it ended as it did.
     retry_count: retries used so far, that is errors and timeouts that a retry follows. result, payload: None when not asked for or not there.
     progress: the latest the handler told, (permille, text), kept while it runs only.
-    result_bytes: how long the result is, though it be not asked for; -1 = there is none.
+    payload_bytes, result_bytes: how long they are, though they be not asked for; -1 = not looked at, as in lists, or there
+    is none. metadata: empty in lists.
     """
 
     task_id: bytes
@@ -199,7 +200,7 @@ class TaskView(NamedTuple):
     attempts: tuple[Attempt, ...] = ()
     counters: Counters = NO_COUNTERS
     payload: bytes | None = None
-    payload_bytes: int = 0
+    payload_bytes: int = -1
     started_ms: int = 0
     ended_ms: int = 0
     token: int = 0

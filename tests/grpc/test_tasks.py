@@ -318,6 +318,7 @@ def test_lists_are_filtered_by_status_and_type() -> None:
             found = await here.client.ask(wanted)
 
             assert [task.task_id for task in found.tasks] == [later]
+            assert not found.tasks[0].HasField("payload_bytes"), "a length nobody looked at"
 
     run(scenario())
 

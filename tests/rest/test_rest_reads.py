@@ -54,6 +54,7 @@ def test_lists_are_narrowed_by_status_type_and_queue_and_count_what_matches(tmp_
             "offset": 0,
             "next_cursor": None,
         }
+        assert page["tasks"][0]["payload_bytes"] is None, "a length nobody looked at"
 
     run(scenario())
 

@@ -50,7 +50,7 @@ def task(view: TaskView) -> pb.Task:
         error=view.error,
         attempts=[_attempt(each) for each in view.attempts],
         payload=view.payload,
-        payload_bytes=view.payload_bytes,
+        payload_bytes=view.payload_bytes if view.payload_bytes >= 0 else None,
         retry=_policy(view.retry),
         dependencies=[to_text(task_id) for task_id in view.dependencies],
         unique_key=view.unique_key,

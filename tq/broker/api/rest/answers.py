@@ -113,7 +113,7 @@ class TaskShown(BaseModel):
     attempts: list[AttemptShown]
     counters: CountersShown
     payload: Bytes | None
-    payload_bytes: int
+    payload_bytes: int | None
     result_bytes: int | None
     dependencies: list[Id]
     unique_key: str | None

@@ -53,7 +53,7 @@
  * @property {Attempt[]} attempts
  * @property {Object<string, number>} counters
  * @property {string|null} payload base64
- * @property {number} payload_bytes
+ * @property {number|null} payload_bytes
  * @property {string[]} dependencies
  * @property {string|null} unique_key
  * @property {Object<string, string>} metadata

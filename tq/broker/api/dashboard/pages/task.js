@@ -62,8 +62,8 @@ async function load(view, state) {
   if (state.isEnded && !isEnded) state.result.data = null;
   state.isEnded = isEnded;
   listen(view, state);
-  const wantsPayload =
-    state.payload.data === null && found.payload_bytes > 0 && found.payload_bytes <= SMALL_BYTES;
+  const payloadBytes = found.payload_bytes ?? 0;
+  const wantsPayload = state.payload.data === null && payloadBytes > 0 && payloadBytes <= SMALL_BYTES;
   const resultBytes = found.result_bytes ?? 0;
   const wantsResult = state.result.data === null && resultBytes > 0 && resultBytes <= SMALL_BYTES;
   if (wantsPayload || wantsResult)
@@ -177,7 +177,7 @@ function parts(view, found, state) {
       'section',
       { 'aria-labelledby': 'payload-title', key: 'payload' },
       h('h2', { id: 'payload-title' }, 'Payload'),
-      shown('payload', found.payload_bytes),
+      shown('payload', found.payload_bytes ?? 0),
     ),
     found.status === 'completed'
       ? h(

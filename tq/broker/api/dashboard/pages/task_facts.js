@@ -30,7 +30,7 @@ export function facts(found) {
     ['Retries', `${count(found.retry_count)} of ${count(found.max_retries)} used`],
     ['Back-off', backOff(found)],
     ['Charged to', causes(found)],
-    ['Payload', bytes(found.payload_bytes)],
+    ['Payload', bytes(found.payload_bytes ?? 0)],
     ['Unique key', found.unique_key === null ? null : h('code', null, found.unique_key)],
     ['Depends on', dependencies.length === 0 ? null : dependencyList(dependencies)],
     ...Object.entries(metadata).map(([name, value]) => [name, h('code', null, value)]),
