@@ -14,8 +14,8 @@ BATCHES = Target("submit in batches", "/s", must=40_000, aim=80_000, more_is_bet
 IN_FLIGHT = Target("submit with 256 in flight", "/s", must=40_000, aim=80_000, more_is_better=True)
 PAYLOAD = b"x" * 200
 BATCH = 1_000
-BATCHES_IN_FLIGHT = 2
-"""While the broker writes one batch to the disk the client packs the next."""
+BATCHES_IN_FLIGHT = 4
+"""One is written to the disk, one taken apart by the broker, one on its way, and one packed by the client."""
 REQUESTS_IN_FLIGHT = 256
 RUNS = 3
 
