@@ -15,6 +15,7 @@ from tq.protocol.events import CloseReceived, Failed, ReplyReceived, RequestRece
 from tq.protocol.frame_types import FrameType
 from tq.protocol.frames import frame
 from tq.protocol.strangers import recognise, recognise_server
+from tq.protocol.validate import FAULTS_SHOWN_MAX
 from tq.verbs import GetStats, Stats, Watch, Watching
 
 LATIN1_TASK = b"\x92\x01\x91\x93\xc4\x10" + b"i" * 16 + b"\xa4gr\xf6n\xc4\x00"
@@ -226,6 +227,30 @@ def test_body_without_a_request_id_ends_the_connection(content: bytes, kind: int
 )
 def test_body_that_is_broken_behind_its_request_id_is_refused(content: bytes, word: str) -> None:
     assert word in refusal_of(open_pair(), FrameType.SUBMIT_TASK, content)
+
+
+def test_a_frame_is_told_every_field_that_is_wrong_in_it() -> None:
+    wrong = [b"short", "", b"", "default", 300]
+    batch = msgpack.packb([1, [wrong, [b"i" * 16, "t"], 7]])
+    settle = msgpack.packb([1, [[b"i" * 16, -1, 99]]])
+
+    assert refusal_of(open_pair(), FrameType.SUBMIT_TASK, batch) == (
+        "tasks[0].task_id: 5 bytes; an id is 16 bytes; "
+        "tasks[0].task_type: '' has 0 characters; 1 to 255 characters; "
+        "tasks[0].priority: 300 is out of range; 0 to 255; tasks[2]: 7 is not a list of fields"
+    )
+    assert refusal_of(open_pair(), FrameType.TASK_RESULT, settle) == (
+        "items[0].token: -1 is out of range; 0 to 9223372036854775807; "
+        "items[0].cause: 99 is out of range; 0 to 8"
+    )
+
+
+def test_a_frame_with_thousands_of_wrong_fields_is_told_the_first_ones() -> None:
+    rows = [[b"no id of anything", "", b""]] * 1_000
+
+    text = refusal_of(open_pair(), FrameType.SUBMIT_TASK, msgpack.packb([1, rows]))
+
+    assert text.count("tasks[") == FAULTS_SHOWN_MAX and "tasks[24].task_type" in text
 
 
 @pytest.mark.parametrize("depth", [1_000, 100_000])

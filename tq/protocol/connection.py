@@ -44,6 +44,7 @@ from tq.protocol.fields import Fault
 from tq.protocol.frame_types import KNOWN_TYPES, PUSH_OF_TYPE, REQUEST_OF_TYPE, FrameType
 from tq.protocol.frames import LENGTH_BYTES, FrameReader
 from tq.protocol.split import split_push, split_reply
+from tq.protocol.validate import refusal
 from tq.task import PAYLOAD_BYTES_MAX
 from tq.verbs import REPLY_OF, Done, Ping, Push, Reply, Request
 
@@ -200,8 +201,8 @@ class Connection:
         record = REQUEST_OF_TYPE[kind]
         try:
             request = cast(Request, record.read(values[1:]))
-        except Fault as fault:
-            self._refuse(request_id, fault.error(), events)
+        except Fault:
+            self._refuse(request_id, refusal(record, values[1:]), events)
             return
         if not self._at_broker:
             self._queue(self._encoder.reply(request_id, Done()))

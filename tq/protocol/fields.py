@@ -13,8 +13,8 @@ values are read one by one, which finds the one at fault and its place.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from typing import Protocol, runtime_checkable
 
 from tq.errors import BadRequest, PayloadTooLarge, TqError
 from tq.ids import ID_BYTES
@@ -52,6 +52,15 @@ class Field(Protocol):
     def read(self, value: object) -> object: ...
 
     def read_column(self, column: Sequence[object]) -> Sequence[object]: ...
+
+
+@runtime_checkable
+class Compound(Field, Protocol):
+    """A kind whose values have parts."""
+
+    def parts(self, value: object) -> Iterator[tuple[str, Field, object]]:
+        """(place, kind, value) of each; none when the value is not even of the right shape."""
+        ...
 
 
 class Whole:
@@ -234,6 +243,10 @@ class Optional:
             return self._inside.read_column(column)
         return column if column.count(None) == len(column) else read_each(self, column)
 
+    def parts(self, value: object) -> Iterator[tuple[str, Field, object]]:
+        if value is not None:
+            yield "", self._inside, value
+
 
 class Many:
     """A list of values of one kind.
@@ -272,6 +285,11 @@ class Many:
         if not self._items_min and column.count(()) == len(column):
             return column
         return read_each(self, column)
+
+    def parts(self, value: object) -> Iterator[tuple[str, Field, object]]:
+        if isinstance(value, (tuple, list)) and len(value) <= self._items_max:
+            for place, item in enumerate(value):
+                yield f"[{place}]", self._inside, item
 
 
 def _check_distinct(items: tuple[object, ...], *, alike: bool) -> None:

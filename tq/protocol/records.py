@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from tq.protocol.fields import Fault, Field, read_each, shown
@@ -61,6 +61,11 @@ class Record:
         kind, tail, make = self.kind, self.tails[width], tuple.__new__
         return [make(kind, row + tail) for row in rows]
 
+    def parts(self, value: object) -> Iterator[tuple[str, Field, object]]:
+        if isinstance(value, (tuple, list)) and len(value) >= self.width_min:
+            for name, field, held in zip(self.names, self.fields, value, strict=False):
+                yield f".{name}", field, held
+
     def _read_columns(self, columns: list[tuple[object, ...]]) -> list[Sequence[object]]:
         done: list[Sequence[object]] = []
         try:
@@ -104,3 +109,6 @@ class Ruled:
             fault.row = row
             raise
         return values
+
+    def parts(self, value: object) -> Iterator[tuple[str, Field, object]]:
+        return self._record.parts(value)

@@ -1,14 +1,18 @@
-"""Checks of requests that did not come over the wire: REST and gRPC hold what they built to the same bounds."""
+"""What is wrong with a request, all of it; and the wire's checks for requests that did not come over the wire.
+
+Reading stops at the first fault, because most requests have none. Only when there is one is the request gone through
+again, part by part, so that its sender learns of every wrong field at once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar, cast
+from itertools import islice
+from typing import TypeVar, cast
 
 from tq.errors import BadRequest, TqError
-from tq.protocol.fields import Fault
-from tq.protocol.records import Record
-from tq.protocol.requests import NEW_TASK, REQUESTS, TASK, TASKS
+from tq.protocol.fields import Compound, Fault, Field
+from tq.protocol.requests import REQUESTS, TASKS
 from tq.task import TaskSpec
 from tq.verbs import Request
 
@@ -28,8 +32,8 @@ def check_request(request: R) -> R:
     record = REQUESTS[type(request)]
     try:
         return cast(R, record.read(request))
-    except Fault as fault:
-        raise _told(_faults(record, request), fault) from None
+    except Fault:
+        raise refusal(record, request) from None
 
 
 def check_tasks(tasks: Sequence[TaskSpec]) -> tuple[TaskSpec, ...]:
@@ -39,36 +43,31 @@ def check_tasks(tasks: Sequence[TaskSpec]) -> tuple[TaskSpec, ...]:
     """
     try:
         return cast("tuple[TaskSpec, ...]", TASKS.read(tasks))
-    except Fault as fault:
-        raise _told(_faults_of_tasks(tasks), fault.inside("tasks")) from None
+    except Fault:
+        raise refusal(TASKS, tasks, inside="tasks") from None
 
 
-def _told(faults: Iterator[Fault], first: Fault) -> TqError:
-    """One error for all of them. first: what was found before looking for more, when it is of the whole."""
-    errors = [fault.error() for fault, _ in zip(faults, range(FAULTS_SHOWN_MAX), strict=False)] or [
-        first.error()
-    ]
+def refusal(field: Field, value: object, *, inside: str = "") -> TqError:
+    """The error for a value that the field does not read; it names every part that is wrong, FAULTS_SHOWN_MAX at most."""
+    errors = [fault.inside(inside).error() for fault in islice(_faults(field, value), FAULTS_SHOWN_MAX)]
     kinds = {type(error) for error in errors}
     kind = kinds.pop() if len(kinds) == 1 else BadRequest
     return kind("; ".join(error.text for error in errors))
 
 
-def _faults(record: Record, row: Sequence[Any]) -> Iterator[Fault]:
-    for name, field, value in zip(record.names, record.fields, row, strict=True):
-        try:
-            field.read(value)
-        except Fault as fault:
-            yield fault.inside(f".{name}")
-
-
-def _faults_of_tasks(tasks: Sequence[TaskSpec]) -> Iterator[Fault]:
-    for position, task in enumerate(tasks):
-        is_sound = True
-        for fault in _faults(TASK, task):
-            is_sound = False
-            yield fault.inside(f"tasks[{position}]")
-        if is_sound:
-            try:
-                NEW_TASK.read(task)
-            except Fault as fault:
-                yield fault.inside(f"tasks[{position}]")
+def _faults(field: Field, value: object) -> Iterator[Fault]:
+    """Of its parts; when those are sound each for itself, of the whole."""
+    try:
+        field.read(value)
+    except Fault as fault:
+        whole = fault
+    else:
+        return
+    is_whole = True
+    if isinstance(field, Compound):
+        for place, part, held in field.parts(value):
+            for inner in _faults(part, held):
+                is_whole = False
+                yield inner.inside(place)
+    if is_whole:
+        yield whole
