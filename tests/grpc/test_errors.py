@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from io import StringIO
+
 import grpc
 import pytest
 
+from tests.access.keyring import key, keyring
 from tests.doors.double import MemoryBackend
 from tests.grpc.serving import STACKDUCK, TASK_QUEUE, methods, refused, run, serving, trailing
+from tq import logs
 from tq.broker.api.status_map import STATUS_OF
 from tq.broker.backend import Answer, Peer
 from tq.errors import BY_CODE, TqError, from_code
@@ -30,6 +36,34 @@ class Talkative(MemoryBackend):
 
     def handle(self, peer: Peer, request: Request, answer: Answer) -> None:
         answer(Stats(*("secret",) * 17, ()))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def debug_log() -> Iterator[StringIO]:
+    out = StringIO()
+    logs.configure("debug", "json", out)
+    yield out
+    logs.configure("critical", "json", StringIO())
+
+
+def test_a_refused_call_has_a_line_at_debug_without_payload_or_key(debug_log: StringIO) -> None:
+    async def scenario() -> None:
+        async with serving(access=keyring(key("ci", "right"))) as here:
+            here.client.key = "secret-key"
+            await refused(here.client.ask(pb.GetStatsRequest()))
+            here.client.key = "right"
+            task = pb.TaskSpec(task_type="", payload=b"secret-payload")
+            await refused(here.client.ask(pb.SubmitTaskRequest(task=task)))
+
+    run(scenario())
+    found = [json.loads(line) for line in debug_log.getvalue().splitlines()]
+    refusals = [line for line in found if line["event"] == "request_refused"]
+    assert [(line["level"], line["component"], line["code"]) for line in refusals] == [
+        ("debug", "grpc", "AUTHENTICATION_FAILED"),
+        ("debug", "grpc", "BAD_REQUEST"),
+    ]
+    assert "task.task_type" in refusals[1]["message"]
+    assert "secret" not in debug_log.getvalue()
 
 
 @pytest.mark.parametrize("code", BY_CODE)
