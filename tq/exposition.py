@@ -7,9 +7,11 @@ and a bound on everything a stranger may do (connections, size of a request, tim
 from __future__ import annotations
 
 import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
@@ -31,6 +33,17 @@ class Page(NamedTuple):
     body: bytes
 
 
+class Refusal(NamedTuple):
+    """Why somebody gets no page. status: 401, 403 or 503."""
+
+    status: HTTPStatus
+    text: str
+
+
+Gate: TypeAlias = Callable[[str, str], Awaitable[Refusal | None]]
+"""(value of the header `Authorization`, the caller's host) -> a refusal, or None for whoever may scrape."""
+
+
 def render(registry: CollectorRegistry) -> bytes:
     """Everything the registry holds, in the plain text format, `CONTENT_TYPE`."""
     return generate_latest(registry)
@@ -47,14 +60,22 @@ def page_for(registry: CollectorRegistry, accept: str) -> Page:
 class MetricsDoor:
     """Listens on a port of its own. `open`, then `close`."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, gate: Gate | None = None) -> None:
+        """gate: None = everybody may scrape."""
         self._registry = registry
+        self._gate = gate
         self._server: asyncio.Server | None = None
         self._writers: dict[asyncio.StreamWriter, None] = {}
 
-    async def open(self, host: str, port: int) -> tuple[str, int]:
+    async def open(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> tuple[str, int]:
         """Listen; returns the address, with the system's choice for port 0. Raises OSError."""
-        self._server = await asyncio.start_server(self._serve, host, port, limit=REQUEST_BYTES_MAX)
+        self._server = await asyncio.start_server(
+            self._serve,
+            *(host, port),
+            limit=REQUEST_BYTES_MAX,
+            ssl=tls,
+            ssl_handshake_timeout=None if tls is None else REQUEST_WAIT_S,
+        )
         address = self._server.sockets[0].getsockname()
         return str(address[0]), int(address[1])
 
@@ -101,18 +122,32 @@ class MetricsDoor:
                 or bool(headers.keys() & {"content-length", "transfer-encoding"})
             )
             path = target.partition(" ")[0].partition("?")[0]
-            answer = self._answer_to(method, path, headers.get("accept", ""), is_last=is_last)
+            refusal = _lost(method, path) or await self._refusal(headers, writer)
+            if refusal is not None:
+                # What HEAD asks for has no body, refused or not.
+                has_body = method != "HEAD"
+                answer = _answer(refusal.status, _told(refusal.text), is_last=is_last, has_body=has_body)
+            else:
+                page = page_for(self._registry, headers.get("accept", ""))
+                answer = _answer(HTTPStatus.OK, page, is_last=is_last, has_body=method == "GET")
             writer.write(answer)
             await writer.drain()
         return not is_last
 
-    def _answer_to(self, method: str, path: str, accept: str, *, is_last: bool) -> bytes:
-        if method not in ("GET", "HEAD"):
-            return _answer(HTTPStatus.METHOD_NOT_ALLOWED, _told("GET /metrics is all there is"), is_last=True)
-        if path != "/metrics":
-            return _answer(HTTPStatus.NOT_FOUND, _told("GET /metrics is all there is"), is_last=is_last)
-        page = page_for(self._registry, accept)
-        return _answer(HTTPStatus.OK, page, is_last=is_last, has_body=method == "GET")
+    async def _refusal(self, headers: dict[str, str], writer: asyncio.StreamWriter) -> Refusal | None:
+        if self._gate is None:
+            return None
+        address = writer.get_extra_info("peername")
+        return await self._gate(headers.get("authorization", ""), str(address[0]) if address else "")
+
+
+def _lost(method: str, path: str) -> Refusal | None:
+    """The refusal of a request for anything but the metrics."""
+    if method not in ("GET", "HEAD"):
+        return Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "GET /metrics is all there is")
+    if path != "/metrics":
+        return Refusal(HTTPStatus.NOT_FOUND, "GET /metrics is all there is")
+    return None
 
 
 def _headers_of(lines: str) -> dict[str, str]:
@@ -126,8 +161,9 @@ def _told(text: str) -> Page:
 
 
 def _answer(status: HTTPStatus, page: Page, *, is_last: bool, has_body: bool = True) -> bytes:
+    challenge = "WWW-Authenticate: Bearer\r\n" if status is HTTPStatus.UNAUTHORIZED else ""
     head = (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {page.content_type}\r\n"
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {page.content_type}\r\n{challenge}"
         f"Content-Length: {len(page.body)}\r\nConnection: {'close' if is_last else 'keep-alive'}\r\n\r\n"
     )
     return head.encode() + (page.body if has_body else b"")

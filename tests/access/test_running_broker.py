@@ -39,7 +39,8 @@ def shown(authority: Authority) -> Pair:
 def guarded(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[tuple[Process, str]]:
     """A broker with keys and TLS that asks for client certificates."""
     directory = tmp_path_factory.mktemp("broker")
-    config = write_config(directory, TOKENS, authority.broker(clients=authority))
+    metrics = "monitoring: {prometheus_port: 0}"
+    config = write_config(directory, TOKENS, authority.broker(clients=authority), metrics)
     with running(directory, config) as found:
         yield found
 
@@ -151,6 +152,37 @@ def test_a_worker_with_a_key_and_a_certificate_runs_tasks(
         task_id = client.submit_task("echo", b"through all of it")
         assert client.wait_for_result(task_id, timeout=30) == b"through all of it"
         assert worker.is_running
+
+
+def test_the_metrics_port_takes_the_keys_and_certificates_of_the_other_doors(
+    guarded: tuple[Process, str], authority: Authority, shown: Pair
+) -> None:
+    address = guarded[0].wait_for_event("ready")["addresses"]["metrics"]  # type: ignore[index]
+    url = f"https://{address}/metrics"
+
+    def scrape(token: str) -> httpx.Response:
+        with httpx.Client(verify=authority.trusting(shown), trust_env=False) as client:
+            return client.get(url, headers={"authorization": f"Bearer {token}"} if token else {})
+
+    page = scrape("ci-token-2")
+    assert (page.status_code, "tq_tasks_pending" in page.text) == (200, True)
+    assert scrape("ops-token-1").status_code == 200
+    for token, status, words in (
+        ("", 401, "asks for a key"),
+        ("wrong", 401, "not known"),
+        ("worker-token-3", 403, "read_tasks"),
+    ):
+        refused = scrape(token)
+        assert (refused.status_code, words in refused.text) == (status, True)
+    before = page.text.count('tq_rejections_total{code="PERMISSION_DENIED"}')
+    assert before <= scrape("ci-token-2").text.count('tq_rejections_total{code="PERMISSION_DENIED"}') == 1
+    with (
+        httpx.Client(verify=authority.trusting(), trust_env=False) as stranger,
+        pytest.raises(httpx.HTTPError),
+    ):
+        stranger.get(url)
+    with httpx.Client(trust_env=False) as plain:
+        assert plain.get(url.replace("https", "http")).status_code == 400
 
 
 def test_the_environment_that_a_worker_has_serves_its_apps_clients_too(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from http import HTTPStatus
 
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
@@ -12,16 +13,16 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 
 from tests.metrics.scrapes import WAIT_SECONDS, ask, read_answer
 from tq import exposition
-from tq.exposition import CONNECTIONS_MAX, CONTENT_TYPE, REQUEST_BYTES_MAX, MetricsDoor
+from tq.exposition import CONNECTIONS_MAX, CONTENT_TYPE, REQUEST_BYTES_MAX, Gate, MetricsDoor, Refusal
 
 GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-def with_door(scenario: Callable[[int], Awaitable[None]]) -> None:
+def with_door(scenario: Callable[[int], Awaitable[None]], gate: Gate | None = None) -> None:
     async def run() -> None:
         registry = CollectorRegistry()
         Gauge("tq_x", "X.", registry=registry).set(1)
-        door = MetricsDoor(registry)
+        door = MetricsDoor(registry, gate)
         _, port = await door.open("127.0.0.1", 0)
         try:
             await scenario(port)
@@ -95,6 +96,33 @@ def test_head_gets_the_headers_only() -> None:
         writer.close()
 
     with_door(scenario)
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_a_gate_keeps_the_page_from_whoever_it_refuses(method: bytes) -> None:
+    asked = []
+
+    async def gate(authorization: str, address: str) -> Refusal | None:
+        asked.append((authorization, address))
+        return None if authorization == "Bearer right" else Refusal(HTTPStatus.UNAUTHORIZED, "who are you?")
+
+    async def scenario(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(method + b" /metrics HTTP/1.1\r\nAuthorization: Bearer wrong\r\n\r\n")
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        assert head.startswith("HTTP/1.1 401 Unauthorized\r\n")
+        assert "\r\nWWW-Authenticate: Bearer\r\n" in head
+        if method == b"GET":
+            assert await reader.readexactly(len("who are you?\n")) == b"who are you?\n"
+
+        writer.write(b"GET /metrics HTTP/1.1\r\nAuthorization: Bearer right\r\n\r\n")
+        status, _, body = await read_answer(reader)
+        assert (status, body[-8:]) == ("HTTP/1.1 200 OK", b"q_x 1.0\n")
+        assert asked == [("Bearer wrong", "127.0.0.1"), ("Bearer right", "127.0.0.1")]
+        assert (await ask(port, b"GET /other HTTP/1.1\r\n\r\n"))[0] == "HTTP/1.1 404 Not Found"
+        writer.close()
+
+    with_door(scenario, gate)
 
 
 def test_a_request_without_an_end_is_cut_off() -> None:

@@ -20,6 +20,7 @@ from tq.broker.admission import Admission, Limits
 from tq.broker.api.grpc.door import GrpcDoor
 from tq.broker.api.rest.app import Parts
 from tq.broker.api.rest.door import RestDoor
+from tq.broker.api.scrapes import ScrapeGate
 from tq.broker.api.stackduck.servicer import StackDuck
 from tq.broker.api.tcp import TcpDoor
 from tq.broker.backend import Backend
@@ -135,7 +136,8 @@ class Node:
             addresses = {"tcp": await self._open_door(door)}
             for other in self._others:
                 addresses[other.name] = await self._open_other(other)
-            await self._open_metrics(stack, exporter, addresses)
+            metrics = MetricsDoor(exporter.registry, ScrapeGate(service, observer))
+            await self._open_metrics(stack, metrics, addresses)
             await self._open_raft(addresses)
             self._door, self._services_open = door, services
             self._stack = stack.pop_all()
@@ -266,15 +268,17 @@ class Node:
             return _address(*await other.door.open(host, other.port, self._security.tls))
 
     async def _open_metrics(
-        self, stack: AsyncExitStack, exporter: Exporter, addresses: dict[str, str]
+        self, stack: AsyncExitStack, metrics: MetricsDoor, addresses: dict[str, str]
     ) -> None:
         """Metrics at a port of their own, when the configuration asks for one."""
         host, port = self._config.broker.host, self._config.monitoring.prometheus_port
         if port is None:
             return
-        metrics = MetricsDoor(exporter.registry)
         with opening(f"the metrics port {_address(host, port)}"):
-            addresses["metrics"] = _address(*await metrics.open(host, port))
+            tls = self._security.tls
+            addresses["metrics"] = _address(
+                *await metrics.open(host, port, None if tls is None else tls.context)
+            )
         stack.callback(metrics.close)
 
     def _allow_files(self) -> None:

@@ -160,7 +160,7 @@ class ApiSection:
         "A second port of gRPC, for clients of StackDuck that expect theirs (50051). null: only at `grpc_port`.",
     )
     enable_tls: bool = setting(
-        False, Boolean(), "Serve TLS at every door (TCP, REST, gRPC). `--tls-cert` turns it on."
+        False, Boolean(), "Serve TLS at every door (TCP, REST, gRPC, metrics). `--tls-cert` turns it on."
     )
     tls_cert_path: str | None = setting(
         None, _CERTIFICATE, "PEM file with the certificate and its chain.", flag="tls-cert"

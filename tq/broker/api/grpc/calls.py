@@ -17,8 +17,8 @@ from urllib.parse import unquote
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from tq.broker.access import Principal
 from tq.broker.admission import Admission
+from tq.broker.api.recognition import recognise
 from tq.broker.api.status_map import status_of
 from tq.broker.backend import Peer
 from tq.broker.observe import Observer
@@ -53,23 +53,6 @@ class Unread(Exception):
     """The client does not read, and nothing more can be told to it on this stream."""
 
 
-class _Verdict:
-    """Takes a verdict that mostly comes at once, and makes no future unless it does not."""
-
-    def __init__(self) -> None:
-        self.found: Principal | TqError | None = None
-        self._waiter: asyncio.Future[Principal | TqError] | None = None
-
-    def __call__(self, found: Principal | TqError) -> None:
-        self.found = found
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(found)
-
-    async def later(self) -> Principal | TqError:
-        self._waiter = asyncio.get_running_loop().create_future()
-        return await self._waiter
-
-
 class Calls:
     """The part of the door that its services share. All methods run on the event loop."""
 
@@ -92,14 +75,10 @@ class Calls:
         headers: the call's metadata, if they have been read already. Raises AuthenticationFailed, and
         BrokerUnavailable when too many keys are being checked.
         """
-        verdict = _Verdict()
         address = _address_of(context)
         token = _token_of(headers_of(context) if headers is None else headers)
-        self.service.authenticate(token, verdict, address)
-        found = verdict.found or await verdict.later()
-        if isinstance(found, TqError):
-            raise found
-        return Caller(peer or self._silent, found, address)
+        who = await recognise(self.service, token, address)
+        return Caller(peer or self._silent, who, address)
 
     # ------------------------------------------------------------ one call
 

@@ -7,12 +7,12 @@ from typing import TypeVar, cast
 
 from starlette.requests import HTTPConnection
 
-from tq.broker.access import Principal, denial
+from tq.broker.access import denial
+from tq.broker.api.recognition import bearer_of, recognise
 from tq.broker.api.rest.errors import would_be_unknown
 from tq.broker.backend import Peer
 from tq.broker.service import Caller, Service, Silent
 from tq.errors import AuthenticationFailed, BrokerUnavailable, TqError
-from tq.protocol.limits import TOKEN_CHARS_MAX
 from tq.verbs import (
     Cancel,
     CancelMany,
@@ -87,7 +87,7 @@ class Gate:
         address = request.client.host if request.client else ""
         if token is None:
             token = token_of(request.headers.getlist("authorization"))
-        who = await self._principal(token, address)
+        who = await recognise(self._service, token, address, wait_s_max=self._call_s_max)
         caller = request.scope[CALLER] = Caller(peer, who, address)
         return caller
 
@@ -115,40 +115,12 @@ class Gate:
         """A peer that watched tasks is done."""
         self._service.disconnected(peer)
 
-    async def _principal(self, token: str, address: str) -> Principal:
-        verdicts: list[Principal | TqError] = []
-        waiter: asyncio.Future[None] | None = None
-
-        def verdict(found: Principal | TqError) -> None:
-            verdicts.append(found)
-            if waiter is not None and not waiter.done():
-                waiter.set_result(None)
-
-        self._service.authenticate(token, verdict, address)
-        if not verdicts:
-            # A key that is not remembered: its hash takes a thread and a tenth of a second.
-            waiter = self._loop.create_future()
-            try:
-                async with asyncio.timeout(self._call_s_max):
-                    await waiter
-            except TimeoutError:
-                raise BrokerUnavailable("the key could not be checked in time; try again") from None
-        if isinstance(verdicts[0], TqError):
-            raise verdicts[0]
-        return verdicts[0]
-
 
 def token_of(authorization: list[str]) -> str:
     """The key in the Authorization headers of a request, empty when there is none. Raises AuthenticationFailed."""
-    if not authorization:
-        return ""
-    scheme, _, token = authorization[0].partition(" ")
-    token = token.strip()
-    if len(authorization) > 1 or scheme.lower() != "bearer" or not token:
+    if len(authorization) > 1:
         raise AuthenticationFailed("send one header `Authorization: Bearer KEY`")
-    if len(token) > TOKEN_CHARS_MAX:
-        raise AuthenticationFailed(f"a key has at most {TOKEN_CHARS_MAX} characters")
-    return token
+    return bearer_of(authorization[0] if authorization else "")
 
 
 def rate_headers(service: Service, scope: object) -> list[tuple[bytes, bytes]]:
