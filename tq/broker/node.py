@@ -257,7 +257,9 @@ class Node:
             found.append(Opening("rest", RestDoor(parts, admission), api.rest_port))
         if api.grpc_port is not None or api.stackduck_port is not None:
             # One door on two ports: StackDuck's clients know theirs.
-            grpc_door = GrpcDoor(service, admission, observer, self._feed, additions=(StackDuck,))
+            grpc_door = GrpcDoor(
+                service, admission, observer, self._feed, additions=(StackDuck,), clock=self._clock
+            )
             ports = (("grpc", api.grpc_port), ("stackduck", api.stackduck_port))
             found += [Opening(name, grpc_door, port) for name, port in ports if port is not None]
         return found

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import NoReturn, Protocol, TypeVar
 from urllib.parse import unquote
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
 from tq.broker.admission import Admission
+from tq.broker.api.grpc.call import Aborted, Call, CallOver
 from tq.broker.api.recognition import recognise
 from tq.broker.api.status_map import status_of
 from tq.broker.backend import Peer
@@ -36,7 +37,7 @@ DETAILS_CHARS_MAX = 1_000
 """The text of a status travels in a header, and headers are small."""
 OVERLOAD_RETRY_MS = 1_000
 
-Context = grpc.aio.ServicerContext[Any, Any]
+Context = Call
 M = TypeVar("M", bound=Message)
 Unary = Callable[[Context, bytes], Awaitable[Message]]
 
@@ -123,8 +124,8 @@ class Calls:
         except Unread as error:
             self.observer.rejections[BrokerUnavailable.code] += 1
             _log.warning("stream_cut", str(error), peer=context.peer())
-            # A status would wait behind what is not read. grpc drops a call whose handler was cancelled.
-            raise asyncio.CancelledError from error
+            # A status would wait behind what is not read.
+            raise CallOver from error
         except TqError as error:
             await self.fail(context, error)
         except Exception as error:  # noqa: BLE001  the top of a call; grpc would tell the caller what it was
@@ -147,7 +148,7 @@ class Calls:
         await context.abort(status, error.text[:DETAILS_CHARS_MAX], trailing_metadata_of(error))
 
     async def _confess(self, context: Context, error: Exception) -> NoReturn:
-        if isinstance(error, grpc.aio.AbortError):
+        if isinstance(error, Aborted | CallOver):
             raise error
         _log.error("call_failed", f"a defect in the gRPC door: {type(error).__name__}", exc_info=error)
         await self.fail(context, TqError("a defect in the broker; its log says more"))
@@ -226,7 +227,7 @@ def trailing_metadata_of(error: TqError) -> tuple[tuple[str, str], ...]:
 
 def headers_of(context: Context) -> dict[str, str]:
     """The call's metadata; names are in lower case. Each look builds them anew, so look once."""
-    return {str(name): str(value) for name, value in context.invocation_metadata() or ()}
+    return {str(name): str(value) for name, value in context.invocation_metadata()}
 
 
 def _token_of(headers: Mapping[str, str]) -> str:

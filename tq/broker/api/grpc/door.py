@@ -1,4 +1,4 @@
-"""The gRPC door: one grpc.aio server on the broker's own loop, with its limits, its TLS and its end.
+"""The gRPC door: its ports on the broker's own loop, with their limits, their TLS and their end.
 
 Rules of the file:
 - grpc does the network on threads of its own and hands every event to the loop; all of our code runs there.
@@ -18,9 +18,12 @@ import grpc
 from grpc_health.v1 import health, health_pb2
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
 from tq.broker.admission import Admission, Limits
 from tq.broker.api.grpc.calls import MESSAGE_BYTES_MAX, Calls
+from tq.broker.api.grpc.events import Events
+from tq.broker.api.grpc.server import Server
 from tq.broker.api.grpc.task_queue import TaskQueue
 from tq.broker.api.grpc.updates import Updates
 from tq.broker.api.grpc.work import Work
@@ -28,6 +31,7 @@ from tq.broker.feed import Feed
 from tq.broker.observe import Observer
 from tq.broker.service import Service
 from tq.broker.tls import TlsContext
+from tq.clock import Clock, SystemClock
 from tq.errors import BrokerUnavailable
 from tq.ids import new_id
 from tq.proto import taskqueue_pb2
@@ -76,8 +80,13 @@ class GrpcDoor:
         *,
         additions: Sequence[Callable[[Calls], Addition]] = (),
         new_id: Callable[[], bytes] = new_id,
+        clock: Clock | None = None,
     ) -> None:
-        """additions: make the further services. new_id: makes the ids of tasks that come without one."""
+        """additions: make the further services. new_id: makes the ids of tasks that come without one.
+
+        clock: what callers' deadlines are read by; None = the system's.
+        """
+        self._clock = clock or SystemClock()
         self._calls = calls = Calls(service, admission, observer)
         self._additions = tuple(make(calls) for make in additions)
         task_queue = (TaskQueue(calls, new_id=new_id), Updates(calls, feed), Work(calls))
@@ -86,7 +95,8 @@ class GrpcDoor:
             **{addition.name: addition.handlers() for addition in self._additions},
         }
         self._health = health.aio.HealthServicer()
-        self._servers: list[grpc.aio.Server] = []
+        self._events: Events | None = None
+        self._servers: list[Server] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self._chores: set[asyncio.Task[None]] = set()
 
@@ -95,27 +105,30 @@ class GrpcDoor:
 
         May be called again for a further port; every service is on each.
         """
-        server = grpc.aio.server(options=_options(self._calls.limits), maximum_concurrent_rpcs=CALLS_MAX)
-        for name, handlers in self._services.items():
-            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
-        add_HealthServicer_to_server(self._health, server)
-        names = (*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
+        if self._events is None:
+            self._events = Events(asyncio.get_running_loop())
+        server = self._make_server(self._events)
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
-            bound = (
-                server.add_insecure_port(address)
-                if tls is None
-                else server.add_secure_port(address, _credentials(tls))
-            )
+            bound = server.listen(address, None if tls is None else _credentials(tls))
         except RuntimeError as error:
             raise _os_error(host, port) from error
-        await server.start()
+        server.start()
         self._servers.append(server)
         await self._say(health_pb2.HealthCheckResponse.SERVING)
         if self._sweeper is None:
             self._sweep()
         return host, bound
+
+    def _make_server(self, events: Events) -> Server:
+        options = _options(self._calls.limits)
+        server = Server(events, options, calls_max=CALLS_MAX, now_s=lambda: self._clock.now_ms() / 1000)
+        for name, handlers in self._services.items():
+            server.add_registered_method_handlers(name, handlers)
+        add_HealthServicer_to_server(self._health, server)
+        names = (*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), server)
+        return server
 
     @property
     def lasting_count(self) -> int:
@@ -146,6 +159,9 @@ class GrpcDoor:
             self._sweeper = None
         self._calls.end_all(BrokerUnavailable("the broker stopped", retry_after_ms=0))
         await asyncio.gather(*(server.stop(grace_ms / 1000) for server in self._servers), *self._chores)
+        if self._events is not None:
+            events, self._events = self._events, None
+            await events.close()
 
     async def _say(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in ("", *self._services):

@@ -18,6 +18,7 @@ from functools import partial
 import grpc
 
 from tq.broker.api.grpc import work_in
+from tq.broker.api.grpc.call import EOF
 from tq.broker.api.grpc.calls import Calls, Context, parse
 from tq.broker.api.grpc.outbox import Outbox
 from tq.broker.api.grpc.work_parts import Parts
@@ -120,7 +121,7 @@ class WorkStream:
     # ------------------------------------------------------------ reading
 
     async def _read(self) -> None:
-        while (data := await self._context.read()) is not grpc.aio.EOF:
+        while (data := await self._context.read()) is not EOF:
             request = parse(pb.WorkRequest, data, self._calls)
             await self._take(request, len(data))
             while self._is_over_limit():

@@ -1,0 +1,226 @@
+"""One gRPC call at this end: what its handler may ask of it, and how it ends.
+
+Rules of the file:
+- A call ends once: with an answer, with a status, or cut. Whatever is begun after that raises CallOver or is dropped.
+- When the peer leaves, its deadline passes or the connection breaks, the handler is cancelled.
+- One write at a time, one read at a time; a read and a write may overlap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, NoReturn, TypeAlias
+
+import grpc
+
+from tq.broker.api.grpc import core
+from tq.logs import get_logger
+
+_log = get_logger("grpc")
+
+EOF = grpc.aio.EOF
+"""What `read` returns when the peer has closed its side."""
+DEADLINE_S_MAX = 1e9
+"""Beyond is grpc's way of saying that there is none."""
+
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+
+class CallOver(Exception):
+    """The peer is gone, or the status has been sent."""
+
+
+class Aborted(Exception):
+    """Raised through the handler: the call ends with this status."""
+
+    def __init__(self, code: grpc.StatusCode, details: str, trailing: core.Metadata) -> None:
+        super().__init__(details)
+        self.code = code
+        self.details = details
+        self.trailing = trailing
+
+
+class Call:
+    """The context of one handler. All methods run on the event loop."""
+
+    def __init__(
+        self,
+        accepted: Any,
+        handler: Handler,
+        now_s: Callable[[], float],
+        on_over: Callable[[Call], None],
+    ) -> None:
+        """accepted: the core's event. now_s: wall time. on_over: called once, when nothing of the call is left."""
+        self._call = accepted.call
+        self._metadata = accepted.invocation_metadata
+        self._deadline_s: float = accepted.call_details.deadline
+        self._handler = handler
+        self._now_s = now_s
+        self._on_over = on_over
+        self._task: asyncio.Task[None] | None = None
+        self._has_begun_answer = False
+        self._is_ended = False
+        self._is_closed = False
+        self._is_said = False
+
+    def begin(self) -> None:
+        """Serve it; never raises."""
+        core.receive_close(self._call, self._closed)
+        if self._handler.request_streaming:
+            self._run(self._stream(self))
+        else:
+            core.receive_message(self._call, self._asked)
+
+    # ------------------------------------------------------------ for handlers
+
+    def invocation_metadata(self) -> core.Metadata:
+        return self._metadata or ()
+
+    def peer(self) -> str:
+        """As grpc writes it: `ipv4:127.0.0.1:4711`."""
+        found: bytes | str = self._call.peer()
+        return found.decode() if isinstance(found, bytes) else found
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the caller's deadline; None when there is none."""
+        seconds = self._deadline_s - self._now_s()
+        return None if seconds > DEADLINE_S_MAX else max(0.0, seconds)
+
+    async def read(self) -> Any:
+        """The next message, or EOF."""
+        waiter: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+
+        def arrived(event: Any) -> None:
+            if not waiter.done():
+                waiter.set_result(core.message_of(event))
+
+        core.receive_message(self._call, arrived)
+        data = await waiter
+        if data is None:
+            return EOF
+        read = self._handler.request_deserializer
+        return data if read is None else read(data)
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        while (message := await self.read()) is not EOF:
+            yield message
+
+    async def write(self, message: Any) -> None:
+        """Return when the core has taken it, which is when the peer has room for it. Raises CallOver."""
+        if self._is_ended or self._is_closed:
+            raise CallOver
+        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        def taken(event: Any) -> None:
+            if not waiter.done():
+                waiter.set_result(event.success)
+
+        is_first, self._has_begun_answer = not self._has_begun_answer, True
+        core.send(self._call, self._bytes_of(message), taken, is_first=is_first)
+        if not await waiter:
+            raise CallOver
+
+    async def abort(
+        self, code: grpc.StatusCode, details: str = "", trailing_metadata: core.Metadata = ()
+    ) -> NoReturn:
+        """End the call with this status, by raising through the handler."""
+        raise Aborted(code, details, trailing_metadata)
+
+    # ------------------------------------------------------------ one handler
+
+    def refuse(self, code: grpc.StatusCode, details: str) -> None:
+        """Instead of `begin`: the status at once."""
+        core.receive_close(self._call, self._closed)
+        self._end(code, details)
+
+    def _asked(self, event: Any) -> None:
+        data = core.message_of(event)
+        if self._is_closed:
+            return
+        if data is None:
+            self._end(grpc.StatusCode.INVALID_ARGUMENT, "there was no request")
+        elif self._handler.response_streaming:
+            self._run(self._stream(self._read(data)))
+        else:
+            self._run(self._answer(data))
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._guard(work))
+
+    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Aborted as aborted:
+            self._end(aborted.code, aborted.details, aborted.trailing)
+        except CallOver:
+            self._cut()
+        except asyncio.CancelledError:
+            self._cut()
+            raise
+        except Exception as error:  # noqa: BLE001  the top of a call; who calls learns no more than that
+            _log.error("call_failed", f"a defect behind a gRPC call: {type(error).__name__}", exc_info=error)
+            self._end(grpc.StatusCode.INTERNAL, "a defect in the broker; its log says more")
+
+    async def _answer(self, data: bytes) -> None:
+        behaviour: Any = self._handler.unary_unary
+        reply = self._bytes_of(await behaviour(self._read(data), self))
+        if not self._is_ended:
+            self._is_ended = True
+            core.send_last(self._call, reply, self._said)
+
+    async def _stream(self, asked: Any) -> None:
+        handler = self._handler
+        behaviour: Any = handler.stream_stream if handler.request_streaming else handler.unary_stream
+        answering = behaviour(asked, self)
+        if isinstance(answering, AsyncIterator):
+            async for message in answering:
+                await self.write(message)
+        else:
+            await answering
+        self._end(grpc.StatusCode.OK, "")
+
+    def _read(self, data: bytes) -> Any:
+        read = self._handler.request_deserializer
+        return data if read is None else read(data)
+
+    def _bytes_of(self, message: Any) -> bytes:
+        write = self._handler.response_serializer
+        found: bytes = message if write is None else write(message)
+        return found
+
+    # ------------------------------------------------------------ its end
+
+    def _end(self, code: grpc.StatusCode, details: str, trailing: core.Metadata = ()) -> None:
+        if self._is_ended:
+            return
+        self._is_ended = True
+        number: int = code.value[0]
+        is_first = not self._has_begun_answer
+        core.send_status(
+            self._call, self._said, is_first=is_first, code=number, details=details, trailing=trailing
+        )
+
+    def _cut(self) -> None:
+        """A status would wait behind what is not read."""
+        if not self._is_ended:
+            self._is_ended = self._is_said = True
+            core.cancel(self._call)
+            self._look_if_over()
+
+    def _said(self, _event: Any) -> None:
+        self._is_said = True
+        self._look_if_over()
+
+    def _closed(self, event: Any) -> None:
+        self._is_closed = True
+        if core.was_cut(event) and not self._is_ended:
+            if self._task is None:
+                self._is_ended = self._is_said = True
+            else:
+                self._task.cancel()
+        self._look_if_over()
+
+    def _look_if_over(self) -> None:
+        if self._is_closed and self._is_said:
+            self._on_over(self)
