@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import grpc
 
@@ -24,7 +24,16 @@ EOF = grpc.aio.EOF
 DEADLINE_S_MAX = 1e9
 """Beyond is grpc's way of saying that there is none."""
 
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | Prompt"
+
+
+class Prompt(NamedTuple):
+    """A unary method without task, future or coroutine: it calls `answer` or `end` of its call, at once or later.
+
+    begin: gets the call and the request's bytes. It must not raise.
+    """
+
+    begin: Callable[[Call, bytes], None]
 
 
 class CallOver(Exception):
@@ -67,7 +76,7 @@ class Call:
     def begin(self) -> None:
         """Serve it; never raises."""
         core.receive_close(self._call, self._closed)
-        if self._handler.request_streaming:
+        if not isinstance(self._handler, Prompt) and self._handler.request_streaming:
             self._run(self._stream(self))
         else:
             core.receive_message(self._call, self._asked)
@@ -97,10 +106,7 @@ class Call:
 
         core.receive_message(self._call, arrived)
         data = await waiter
-        if data is None:
-            return EOF
-        read = self._handler.request_deserializer
-        return data if read is None else read(data)
+        return EOF if data is None else self._read(data)
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         while (message := await self.read()) is not EOF:
@@ -127,19 +133,38 @@ class Call:
         """End the call with this status, by raising through the handler."""
         raise Aborted(code, details, trailing_metadata)
 
+    def answer(self, data: bytes) -> None:
+        """The answer of a unary call, and with it its end; nothing when it has ended."""
+        if not self._is_ended:
+            self._is_ended = True
+            core.send_last(self._call, data, self._said)
+
+    def end(self, code: grpc.StatusCode, details: str, trailing: core.Metadata = ()) -> None:
+        """End the call with this status; nothing when it has ended."""
+        if self._is_ended:
+            return
+        self._is_ended = True
+        number: int = code.value[0]
+        is_first = not self._has_begun_answer
+        core.send_status(
+            self._call, self._said, is_first=is_first, code=number, details=details, trailing=trailing
+        )
+
     # ------------------------------------------------------------ one handler
 
     def refuse(self, code: grpc.StatusCode, details: str) -> None:
         """Instead of `begin`: the status at once."""
         core.receive_close(self._call, self._closed)
-        self._end(code, details)
+        self.end(code, details)
 
     def _asked(self, event: Any) -> None:
         data = core.message_of(event)
         if self._is_closed:
             return
         if data is None:
-            self._end(grpc.StatusCode.INVALID_ARGUMENT, "there was no request")
+            self.end(grpc.StatusCode.INVALID_ARGUMENT, "there was no request")
+        elif isinstance(self._handler, Prompt):
+            self._handler.begin(self, data)
         elif self._handler.response_streaming:
             self._run(self._stream(self._read(data)))
         else:
@@ -152,7 +177,7 @@ class Call:
         try:
             await work
         except Aborted as aborted:
-            self._end(aborted.code, aborted.details, aborted.trailing)
+            self.end(aborted.code, aborted.details, aborted.trailing)
         except CallOver:
             self._cut()
         except asyncio.CancelledError:
@@ -160,17 +185,14 @@ class Call:
             raise
         except Exception as error:  # noqa: BLE001  the top of a call; who calls learns no more than that
             _log.error("call_failed", f"a defect behind a gRPC call: {type(error).__name__}", exc_info=error)
-            self._end(grpc.StatusCode.INTERNAL, "a defect in the broker; its log says more")
+            self.end(grpc.StatusCode.INTERNAL, "a defect in the broker; its log says more")
 
     async def _answer(self, data: bytes) -> None:
-        behaviour: Any = self._handler.unary_unary
-        reply = self._bytes_of(await behaviour(self._read(data), self))
-        if not self._is_ended:
-            self._is_ended = True
-            core.send_last(self._call, reply, self._said)
+        behaviour: Any = self._coroutine_handler.unary_unary
+        self.answer(self._bytes_of(await behaviour(self._read(data), self)))
 
     async def _stream(self, asked: Any) -> None:
-        handler = self._handler
+        handler = self._coroutine_handler
         behaviour: Any = handler.stream_stream if handler.request_streaming else handler.unary_stream
         answering = behaviour(asked, self)
         if isinstance(answering, AsyncIterator):
@@ -178,28 +200,23 @@ class Call:
                 await self.write(message)
         else:
             await answering
-        self._end(grpc.StatusCode.OK, "")
+        self.end(grpc.StatusCode.OK, "")
+
+    @property
+    def _coroutine_handler(self) -> grpc.RpcMethodHandler[Any, Any]:
+        assert not isinstance(self._handler, Prompt), "a prompt method has no coroutine"
+        return self._handler
 
     def _read(self, data: bytes) -> Any:
-        read = self._handler.request_deserializer
+        read = self._coroutine_handler.request_deserializer
         return data if read is None else read(data)
 
     def _bytes_of(self, message: Any) -> bytes:
-        write = self._handler.response_serializer
+        write = self._coroutine_handler.response_serializer
         found: bytes = message if write is None else write(message)
         return found
 
     # ------------------------------------------------------------ its end
-
-    def _end(self, code: grpc.StatusCode, details: str, trailing: core.Metadata = ()) -> None:
-        if self._is_ended:
-            return
-        self._is_ended = True
-        number: int = code.value[0]
-        is_first = not self._has_begun_answer
-        core.send_status(
-            self._call, self._said, is_first=is_first, code=number, details=details, trailing=trailing
-        )
 
     def _cut(self) -> None:
         """A status would wait behind what is not read."""
@@ -217,6 +234,8 @@ class Call:
         if core.was_cut(event) and not self._is_ended:
             if self._task is None:
                 self._is_ended = self._is_said = True
+                # Whoever still works on an answer may keep us, but not the core's call: a stop waits for those.
+                self._call = None
             else:
                 self._task.cancel()
         self._look_if_over()

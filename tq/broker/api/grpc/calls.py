@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import NoReturn, Protocol, TypeVar
+from typing import Protocol, TypeVar
 from urllib.parse import unquote
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
 from tq.broker.admission import Admission
-from tq.broker.api.grpc.call import Aborted, Call, CallOver
+from tq.broker.api.grpc.call import Call, CallOver, Handler
 from tq.broker.api.recognition import recognise
 from tq.broker.api.status_map import status_of
 from tq.broker.backend import Peer
@@ -61,7 +61,7 @@ class Calls:
         self.service = service
         self.limits = admission.limits
         self.observer = observer
-        self._silent = Silent()
+        self.silent = Silent()
         self._bytes_in_flight = 0
         self._lasting: dict[Ending, Caller] = {}
         self._ended: TqError | None = None
@@ -76,32 +76,31 @@ class Calls:
         headers: the call's metadata, if they have been read already. Raises AuthenticationFailed, and
         BrokerUnavailable when too many keys are being checked.
         """
-        address = _address_of(context)
-        token = _token_of(headers_of(context) if headers is None else headers)
+        address = address_of(context)
+        token = token_of(headers_of(context) if headers is None else headers)
         who = await recognise(self.service, token, address)
-        return Caller(peer or self._silent, who, address)
+        return Caller(peer or self.silent, who, address)
 
     # ------------------------------------------------------------ one call
 
-    def unary(self, method: Unary) -> grpc.RpcMethodHandler[bytes, bytes]:
+    def unary(self, method: Unary) -> Handler:
         """A handler that answers with what the method returns, or with the error it raises."""
 
         async def handle(data: bytes, context: Context) -> bytes:
-            self._take(len(data))
+            self.take(len(data))
             try:
                 return (await method(context, data)).SerializeToString()
             except TqError as error:
-                await self.fail(context, error)
-            except Exception as error:  # noqa: BLE001  the top of a call; grpc would tell the caller what it was
-                await self._confess(context, error)
+                self.refuse(context, error)
+            except Exception as error:  # noqa: BLE001  the top of a call
+                self.confess(context, error)
             finally:
-                self._bytes_in_flight -= len(data)
+                self.give_back(len(data))
+            return b""  # which nobody gets: the call has ended
 
         return grpc.unary_unary_rpc_method_handler(handle)
 
-    def streaming(
-        self, method: Callable[[Context, bytes], Awaitable[None]]
-    ) -> grpc.RpcMethodHandler[bytes, bytes]:
+    def streaming(self, method: Callable[[Context, bytes], Awaitable[None]]) -> Handler:
         """A handler of one request that writes what it has to say to the context."""
 
         async def handle(data: bytes, context: Context) -> None:
@@ -109,7 +108,7 @@ class Calls:
 
         return grpc.unary_stream_rpc_method_handler(handle)
 
-    def two_way(self, method: Callable[[Context], Awaitable[None]]) -> grpc.RpcMethodHandler[bytes, bytes]:
+    def two_way(self, method: Callable[[Context], Awaitable[None]]) -> Handler:
         """A handler that reads from the context and writes to it."""
 
         async def handle(_requests: object, context: Context) -> None:
@@ -127,9 +126,9 @@ class Calls:
             # A status would wait behind what is not read.
             raise CallOver from error
         except TqError as error:
-            await self.fail(context, error)
-        except Exception as error:  # noqa: BLE001  the top of a call; grpc would tell the caller what it was
-            await self._confess(context, error)
+            self.refuse(context, error)
+        except Exception as error:  # noqa: BLE001  the top of a call
+            self.confess(context, error)
 
     async def write(self, context: Context, data: bytes) -> None:
         """Send one message of a stream. Raises Unread when the client takes nothing for `unread_ms`."""
@@ -140,21 +139,27 @@ class Calls:
         except TimeoutError:
             raise Unread(f"a message of {len(data)} bytes was not read in {seconds:g} s") from None
 
-    async def fail(self, context: Context, error: TqError) -> NoReturn:
+    def refuse(self, context: Context, error: TqError) -> None:
         """End the call with the status, text and trailing metadata of an error."""
         self.observer.rejections[error.code] += 1
         _log.debug("request_refused", error.text, code=error.code)
         status = grpc.StatusCode[status_of(error).grpc]
-        await context.abort(status, error.text[:DETAILS_CHARS_MAX], trailing_metadata_of(error))
+        context.end(status, error.text[:DETAILS_CHARS_MAX], trailing_metadata_of(error))
 
-    async def _confess(self, context: Context, error: Exception) -> NoReturn:
-        if isinstance(error, Aborted | CallOver):
+    def confess(self, context: Context, error: Exception) -> None:
+        """End the call for a defect of ours: the caller learns no more than that."""
+        if isinstance(error, CallOver):
             raise error
         _log.error("call_failed", f"a defect in the gRPC door: {type(error).__name__}", exc_info=error)
-        await self.fail(context, TqError("a defect in the broker; its log says more"))
+        self.refuse(context, TqError("a defect in the broker; its log says more"))
 
-    def _take(self, size: int) -> None:
+    def take(self, size: int) -> None:
+        """So many bytes of a request are under way."""
         self._bytes_in_flight += size
+
+    def give_back(self, size: int) -> None:
+        """They are not any more."""
+        self._bytes_in_flight -= size
 
     @property
     def is_full(self) -> bool:
@@ -230,13 +235,13 @@ def headers_of(context: Context) -> dict[str, str]:
     return {str(name): str(value) for name, value in context.invocation_metadata()}
 
 
-def _token_of(headers: Mapping[str, str]) -> str:
+def token_of(headers: Mapping[str, str]) -> str:
     """The key of `authorization: Bearer KEY`, empty when there is none."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def _address_of(context: Context) -> str:
+def address_of(context: Context) -> str:
     """The caller's host; grpc names it `ipv4:127.0.0.1:4711` or `ipv6:%5B::1%5D:4711`."""
     _, _, place = context.peer().partition(":")
     host, _, _ = place.rpartition(":")

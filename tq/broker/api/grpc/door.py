@@ -21,6 +21,7 @@ from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
 from tq.broker.admission import Admission, Limits
+from tq.broker.api.grpc.call import Handler
 from tq.broker.api.grpc.calls import MESSAGE_BYTES_MAX, Calls
 from tq.broker.api.grpc.events import Events
 from tq.broker.api.grpc.server import Server
@@ -59,7 +60,7 @@ class Addition(Protocol):
 
     name: str
 
-    def handlers(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
+    def handlers(self) -> dict[str, Handler]:
         """method name -> handler"""
         ...
 

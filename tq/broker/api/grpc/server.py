@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 
 from tq.broker.api.grpc import core
-from tq.broker.api.grpc.call import Call, Handler
+from tq.broker.api.grpc.call import Call, Handler, Prompt
 from tq.broker.api.grpc.events import Events
 
 ACCEPTING = 128
@@ -96,6 +96,8 @@ class Server:
 
 def _is_left_out(handler: Handler) -> bool:
     """Generated code has something to call for every method of a service, those too that nobody has written."""
+    if isinstance(handler, Prompt):
+        return False
     behaviour = handler.unary_unary or handler.unary_stream or handler.stream_stream
     return not (inspect.iscoroutinefunction(behaviour) or inspect.isasyncgenfunction(behaviour))
 

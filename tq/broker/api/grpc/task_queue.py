@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-
-import grpc
+from collections.abc import Callable, Mapping
 
 from tq.broker.api.grpc import tasks_in, tasks_out
-from tq.broker.api.grpc.calls import Calls, Context, headers_of, parse
+from tq.broker.api.grpc.call import Handler
+from tq.broker.api.grpc.calls import Calls, Context, parse
+from tq.broker.api.grpc.exchange import exchange
 from tq.broker.api.grpc.ids import read_id
 from tq.broker.service import Caller
 from tq.errors import TqError
@@ -20,6 +20,7 @@ from tq.verbs import (
     Cancel,
     GetStats,
     GetTask,
+    ListTasks,
     Push,
     Stats,
     Submit,
@@ -41,36 +42,23 @@ class TaskQueue:
         self._calls = calls
         self._new_id = new_id
 
-    def handlers(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
+    def handlers(self) -> dict[str, Handler]:
         """method name -> handler"""
-        methods = {
-            "SubmitTask": self.submit_task,
-            "SubmitTasks": self.submit_tasks,
-            "GetTaskStatus": self.get_task_status,
-            "CancelTask": self.cancel_task,
-            "ListTasks": self.list_tasks,
-            "GetStats": self.get_stats,
+        calls = self._calls
+        return {
+            "SubmitTask": exchange(calls, pb.SubmitTaskRequest, self._submit_of_one, _submitted_one),
+            "SubmitTasks": exchange(calls, pb.SubmitTasksRequest, self._submit_of_many, _submitted_many),
+            "GetTaskStatus": calls.unary(self.get_task_status),
+            "CancelTask": exchange(calls, pb.CancelTaskRequest, _cancel_of, _cancelled),
+            "ListTasks": exchange(calls, pb.ListTasksRequest, _list_of, _page),
+            "GetStats": exchange(calls, pb.GetStatsRequest, _get_stats_of, _stats),
         }
-        return {name: self._calls.unary(method) for name, method in methods.items()}
 
-    async def submit_task(self, context: Context, data: bytes) -> pb.SubmitTaskResponse:
-        task = parse(pb.SubmitTaskRequest, data, self._calls).task
-        return (await self._submit(context, [task], batch=False))[0]
+    def _submit_of_one(self, asked: pb.SubmitTaskRequest, headers: Mapping[str, str]) -> Submit:
+        return _with_trace(tasks_in.submit_of((asked.task,), new_id=self._new_id, batch=False), headers)
 
-    async def submit_tasks(self, context: Context, data: bytes) -> pb.SubmitTasksResponse:
-        tasks = list(parse(pb.SubmitTasksRequest, data, self._calls).tasks)
-        return pb.SubmitTasksResponse(tasks=await self._submit(context, tasks, batch=True))
-
-    async def _submit(
-        self, context: Context, tasks: list[pb.TaskSpec], *, batch: bool
-    ) -> list[pb.SubmitTaskResponse]:
-        headers = headers_of(context)
-        caller = await self._calls.caller(context, headers=headers)
-        submit = tasks_in.submit_of(tasks, new_id=self._new_id, batch=batch)
-        request = Submit(carried(submit.tasks, headers.get(TRACEPARENT, ""), headers.get(TRACESTATE, "")))
-        reply = await self._calls.service.call(caller, request)
-        assert isinstance(reply, Submitted)
-        return tasks_out.submitted(request, reply)
+    def _submit_of_many(self, asked: pb.SubmitTasksRequest, headers: Mapping[str, str]) -> Submit:
+        return _with_trace(tasks_in.submit_of(asked.tasks, new_id=self._new_id, batch=True), headers)
 
     async def get_task_status(self, context: Context, data: bytes) -> pb.Task:
         asked = parse(pb.GetTaskStatusRequest, data, self._calls)
@@ -103,26 +91,41 @@ class TaskQueue:
         assert isinstance(reply, TaskView)
         return reply
 
-    async def cancel_task(self, context: Context, data: bytes) -> pb.CancelTaskResponse:
-        asked = parse(pb.CancelTaskRequest, data, self._calls)
-        caller = await self._calls.caller(context)
-        reply = await self._calls.service.call(caller, Cancel(read_id(asked.task_id, "task_id"), asked.force))
-        assert isinstance(reply, TaskRef)
-        return tasks_out.cancelled(reply)
 
-    async def list_tasks(self, context: Context, data: bytes) -> pb.ListTasksResponse:
-        asked = parse(pb.ListTasksRequest, data, self._calls)
-        caller = await self._calls.caller(context)
-        reply = await self._calls.service.call(caller, tasks_in.list_of(asked))
-        assert isinstance(reply, TaskPage)
-        return tasks_out.page(reply)
+def _with_trace(submit: Submit, headers: Mapping[str, str]) -> Submit:
+    return Submit(carried(submit.tasks, headers.get(TRACEPARENT, ""), headers.get(TRACESTATE, "")))
 
-    async def get_stats(self, context: Context, data: bytes) -> pb.Stats:
-        asked = parse(pb.GetStatsRequest, data, self._calls)
-        caller = await self._calls.caller(context)
-        reply = await self._calls.service.call(caller, GetStats(tasks_in.level_of(asked.consistency)))
-        assert isinstance(reply, Stats)
-        return tasks_out.stats(reply)
+
+def _submitted_one(request: Submit, reply: Submitted) -> pb.SubmitTaskResponse:
+    return tasks_out.submitted(request, reply)[0]
+
+
+def _submitted_many(request: Submit, reply: Submitted) -> pb.SubmitTasksResponse:
+    return pb.SubmitTasksResponse(tasks=tasks_out.submitted(request, reply))
+
+
+def _cancel_of(asked: pb.CancelTaskRequest, _headers: Mapping[str, str]) -> Cancel:
+    return Cancel(read_id(asked.task_id, "task_id"), asked.force)
+
+
+def _cancelled(_request: Cancel, reply: TaskRef) -> pb.CancelTaskResponse:
+    return tasks_out.cancelled(reply)
+
+
+def _list_of(asked: pb.ListTasksRequest, _headers: Mapping[str, str]) -> ListTasks:
+    return tasks_in.list_of(asked)
+
+
+def _page(_request: ListTasks, reply: TaskPage) -> pb.ListTasksResponse:
+    return tasks_out.page(reply)
+
+
+def _get_stats_of(asked: pb.GetStatsRequest, _headers: Mapping[str, str]) -> GetStats:
+    return GetStats(tasks_in.level_of(asked.consistency))
+
+
+def _stats(_request: GetStats, reply: Stats) -> pb.Stats:
+    return tasks_out.stats(reply)
 
 
 class _Wait:

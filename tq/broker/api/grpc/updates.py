@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-import grpc
-
 from tq import ids
 from tq.broker.api.grpc import tasks_out
+from tq.broker.api.grpc.call import Handler
 from tq.broker.api.grpc.calls import Calls, Context, parse
 from tq.broker.api.grpc.ids import read_id
 from tq.broker.feed import EVENTS_MAX, Feed, Subscription
@@ -24,7 +23,7 @@ class Updates:
         self._calls = calls
         self._feed = feed
 
-    def handlers(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
+    def handlers(self) -> dict[str, Handler]:
         """method name -> handler"""
         return {"StreamTaskUpdates": self._calls.streaming(self.stream)}
 

@@ -13,12 +13,11 @@ Rules of the file:
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 
-import grpc
-
 from tq.broker.api.grpc import work_in
-from tq.broker.api.grpc.call import EOF
+from tq.broker.api.grpc.call import EOF, Handler
 from tq.broker.api.grpc.calls import Calls, Context, parse
 from tq.broker.api.grpc.outbox import Outbox
 from tq.broker.api.grpc.work_parts import Parts
@@ -33,6 +32,9 @@ _OPEN, _ANSWERING, _LEAVING = range(3)
 REQUESTS_MAX = 1_000
 """Unanswered requests of one stream at which it is read no further; a worker that settles more batches."""
 
+FIRST_WORD_S = 1.0
+"""A stream that is refused waits so long for its first message."""
+
 
 class Work:
     """Opens and serves the streams."""
@@ -40,19 +42,33 @@ class Work:
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
-    def handlers(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
+    def handlers(self) -> dict[str, Handler]:
         """method name -> handler"""
         return {"Work": self._calls.two_way(self.serve)}
 
     async def serve(self, context: Context) -> None:
         stream = WorkStream(self._calls, context)
-        stream.caller = await self._calls.caller(context, stream)
+        try:
+            stream.caller = await self._calls.caller(context, stream)
+        except TqError:
+            await _hear(context)
+            raise
         self._calls.hold(stream, stream.caller)
         try:
             await stream.run()
         finally:
             self._calls.release(stream)
             self._calls.service.disconnected(stream)
+
+
+async def _hear(context: Context) -> None:
+    """Let the worker say something before it is refused.
+
+    grpcio's own client takes a write to a stream that has ended for an error of its core, and shows that one.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FIRST_WORD_S):
+            await context.read()
 
 
 class WorkStream:

@@ -7,14 +7,14 @@ other failure is OK with success = false, because that is what StackDuck's clien
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 from uuid import uuid4
 
-import grpc
-
 from tq.broker.access import denial
+from tq.broker.api.grpc.call import Handler
 from tq.broker.api.grpc.calls import Calls, Context, parse
+from tq.broker.api.grpc.exchange import exchange
 from tq.broker.api.grpc.ids import read_id
 from tq.broker.api.stackduck.consumers import Consumers, message_of
 from tq.broker.api.stackduck.dequeues import IDLE_S, Dequeues
@@ -27,10 +27,12 @@ from tq.errors import AuthenticationFailed, PermissionDenied, TqError
 from tq.ids import to_text
 from tq.proto import stackduck_pb2 as pb
 from tq.protocol.validate import check_tasks
-from tq.verbs import Claim, Request, Submit
+from tq.verbs import Claim, Request, Submit, Submitted
 
 Ending: TypeAlias = Callable[[Caller, bytes, str], Awaitable[bool]]
 
+DENIALS = (AuthenticationFailed, PermissionDenied)
+"""Who may not is told by the status: StackDuck has no keys, and its clients no field for it."""
 KEEP_S = 300.0
 """How often leases of open streams are kept: well within their half hour."""
 
@@ -59,10 +61,17 @@ class StackDuck:
         self._endings = Endings(calls.service, self._holdings)
         self._timer = asyncio.get_running_loop().call_later(KEEP_S, self._keep)
 
-    def handlers(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
+    def handlers(self) -> dict[str, Handler]:
         unary, streaming = self._calls.unary, self._calls.streaming
         return {
-            "EnqueueJob": unary(self.enqueue_job),
+            "EnqueueJob": exchange(
+                self._calls,
+                pb.EnqueueJobRequest,
+                self._submit_of,
+                _enqueued,
+                needs=Submit,
+                excuse=_not_enqueued,
+            ),
             "DequeueJob": unary(self.dequeue_job),
             "DequeueRetriedJob": unary(self.dequeue_retried_job),
             "ConsumeJobs": streaming(self._consumers.consume),
@@ -83,12 +92,11 @@ class StackDuck:
 
     # ------------------------------------------------------------ jobs in
 
-    async def enqueue_job(self, context: Context, data: bytes) -> pb.EnqueueJobResponse:
-        asked = parse(pb.EnqueueJobRequest, data, self._calls)
-        caller = await self._caller(context, Submit)
-        job_id = self._new_id()
+    def _submit_of(
+        self, asked: pb.EnqueueJobRequest, _headers: Mapping[str, str]
+    ) -> Submit | pb.EnqueueJobResponse:
         spec = task_of(
-            job_id,
+            self._new_id(),
             job_type=asked.job_type,
             payload=asked.payload,
             priority=asked.priority,
@@ -97,11 +105,9 @@ class StackDuck:
             scheduled_at=asked.scheduled_at,
         )
         try:
-            await self._calls.service.call(caller, Submit(check_tasks((spec,))))
+            return Submit(check_tasks((spec,)))
         except TqError as error:
-            _raise_denials(error)
-            return pb.EnqueueJobResponse(success=False, error_message=REFUSAL + error.text)
-        return pb.EnqueueJobResponse(job_id=to_text(job_id), success=True)
+            return _refusal_of(error)
 
     # ------------------------------------------------------------ jobs out
 
@@ -155,7 +161,18 @@ class StackDuck:
         return caller
 
 
+def _enqueued(request: Submit, _reply: Submitted) -> pb.EnqueueJobResponse:
+    return pb.EnqueueJobResponse(job_id=to_text(request.tasks[0].task_id), success=True)
+
+
+def _not_enqueued(error: TqError) -> pb.EnqueueJobResponse | None:
+    return None if isinstance(error, DENIALS) else _refusal_of(error)
+
+
+def _refusal_of(error: TqError) -> pb.EnqueueJobResponse:
+    return pb.EnqueueJobResponse(success=False, error_message=REFUSAL + error.text)
+
+
 def _raise_denials(error: TqError) -> None:
-    """Who may not is told by the status: StackDuck has no keys, and its clients no field for it."""
-    if isinstance(error, (AuthenticationFailed, PermissionDenied)):
+    if isinstance(error, DENIALS):
         raise error
