@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, NamedTuple, NoReturn, TypeAlias
+from typing import Any, NamedTuple, NoReturn, Protocol, TypeAlias
 
 import grpc
 
 from tq.broker.api.grpc import core
+from tq.errors import BadRequest, TqError, Unsupported
 from tq.logs import get_logger
 
 _log = get_logger("grpc")
@@ -36,6 +37,22 @@ class Prompt(NamedTuple):
     begin: Callable[[Call, bytes], None]
 
 
+class Host(Protocol):
+    """What a call needs of its server."""
+
+    def now_s(self) -> float:
+        """Wall time."""
+        ...
+
+    def refuse(self, call: Call, error: TqError) -> None:
+        """End the call with an error's status."""
+        ...
+
+    def over(self, call: Call) -> None:
+        """Nothing of the call is left; said once."""
+        ...
+
+
 class CallOver(Exception):
     """The peer is gone, or the status has been sent."""
 
@@ -53,20 +70,13 @@ class Aborted(Exception):
 class Call:
     """The context of one handler. All methods run on the event loop."""
 
-    def __init__(
-        self,
-        accepted: Any,
-        handler: Handler,
-        now_s: Callable[[], float],
-        on_over: Callable[[Call], None],
-    ) -> None:
-        """accepted: the core's event. now_s: wall time. on_over: called once, when nothing of the call is left."""
+    def __init__(self, accepted: Any, handler: Handler | None, host: Host) -> None:
+        """accepted: the core's event. handler: None = there is no such method."""
         self._call = accepted.call
         self._metadata = accepted.invocation_metadata
         self._deadline_s: float = accepted.call_details.deadline
         self._handler = handler
-        self._now_s = now_s
-        self._on_over = on_over
+        self._host = host
         self._task: asyncio.Task[None] | None = None
         self._has_begun_answer = False
         self._is_ended = False
@@ -76,7 +86,9 @@ class Call:
     def begin(self) -> None:
         """Serve it; never raises."""
         core.receive_close(self._call, self._closed)
-        if not isinstance(self._handler, Prompt) and self._handler.request_streaming:
+        if self._handler is None:
+            self._host.refuse(self, Unsupported("there is no such method"))
+        elif not isinstance(self._handler, Prompt) and self._handler.request_streaming:
             self._run(self._stream(self))
         else:
             core.receive_message(self._call, self._asked)
@@ -93,7 +105,7 @@ class Call:
 
     def time_remaining(self) -> float | None:
         """Seconds until the caller's deadline; None when there is none."""
-        seconds = self._deadline_s - self._now_s()
+        seconds = self._deadline_s - self._host.now_s()
         return None if seconds > DEADLINE_S_MAX else max(0.0, seconds)
 
     async def read(self) -> Any:
@@ -152,20 +164,20 @@ class Call:
 
     # ------------------------------------------------------------ one handler
 
-    def refuse(self, code: grpc.StatusCode, details: str) -> None:
-        """Instead of `begin`: the status at once."""
+    def turn_away(self, error: TqError) -> None:
+        """Instead of `begin`."""
         core.receive_close(self._call, self._closed)
-        self.end(code, details)
+        self._host.refuse(self, error)
 
     def _asked(self, event: Any) -> None:
         data = core.message_of(event)
         if self._is_closed:
             return
         if data is None:
-            self.end(grpc.StatusCode.INVALID_ARGUMENT, "there was no request")
+            self._host.refuse(self, BadRequest("there was no request"))
         elif isinstance(self._handler, Prompt):
             self._handler.begin(self, data)
-        elif self._handler.response_streaming:
+        elif self._coroutine_handler.response_streaming:
             self._run(self._stream(self._read(data)))
         else:
             self._run(self._answer(data))
@@ -204,8 +216,9 @@ class Call:
 
     @property
     def _coroutine_handler(self) -> grpc.RpcMethodHandler[Any, Any]:
-        assert not isinstance(self._handler, Prompt), "a prompt method has no coroutine"
-        return self._handler
+        handler = self._handler
+        assert handler is not None and not isinstance(handler, Prompt), "it has no coroutine"
+        return handler
 
     def _read(self, data: bytes) -> Any:
         read = self._coroutine_handler.request_deserializer
@@ -242,4 +255,4 @@ class Call:
 
     def _look_if_over(self) -> None:
         if self._is_closed and self._is_said:
-            self._on_over(self)
+            self._host.over(self)

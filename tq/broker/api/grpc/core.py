@@ -3,7 +3,7 @@
 Why not `grpc.aio.server`: it accepts one call at a time, each by way of four tasks and as many turns of the loop, which
 was three quarters of what a submit cost here and the bound of how many there could be (docs/grpc.md has the figures).
 The names below are those of `grpc._server`, grpcio's synchronous server, which is written in Python over the same core.
-constraints.txt pins the version; `tests/grpc/test_core.py` says which of the core's habits are relied upon.
+constraints.txt pins the version; `tests/grpc/test_calls.py` shows what is relied upon.
 
 - A *tag* is what an event comes back with; here always a callable that takes the event.
 - The core never blocks in these calls, and completes every operation that was begun, with `success` false when the call

@@ -123,7 +123,13 @@ class GrpcDoor:
 
     def _make_server(self, events: Events) -> Server:
         options = _options(self._calls.limits)
-        server = Server(events, options, calls_max=CALLS_MAX, now_s=lambda: self._clock.now_ms() / 1000)
+        server = Server(
+            events,
+            options,
+            calls_max=CALLS_MAX,
+            now_s=lambda: self._clock.now_ms() / 1000,
+            refuse=self._calls.refuse,
+        )
         for name, handlers in self._services.items():
             server.add_registered_method_handlers(name, handlers)
         add_HealthServicer_to_server(self._health, server)
@@ -135,6 +141,11 @@ class GrpcDoor:
     def lasting_count(self) -> int:
         """Streams and waits that are open."""
         return self._calls.lasting_count
+
+    @property
+    def calls_count(self) -> int:
+        """Calls and streams under way."""
+        return sum(server.calls_count for server in self._servers)
 
     # ------------------------------------------------------------ closing, in this order
 

@@ -54,7 +54,7 @@ class Events:
     def _take(self, event: Any | None) -> None:
         for _ in range(EVENTS_PER_TURN_MAX):
             if event is None:
-                self._is_taken.release()
+                self._loop.call_soon(self._rest)
                 return
             if core.is_end(event):
                 self._end()
@@ -65,6 +65,14 @@ class Events:
                 _log.error("event_failed", "a defect in the gRPC door", exc_info=error)
             event = core.waiting_event(self.queue)
         self._loop.call_soon(self._take, event)
+
+    def _rest(self) -> None:
+        """A turn later: what was begun is on its way, and the thread may have the interpreter to go and wait again."""
+        event = core.waiting_event(self.queue)
+        if event is None:
+            self._is_taken.release()
+        else:
+            self._take(event)
 
     def _end(self) -> None:
         if not self._ended.done():

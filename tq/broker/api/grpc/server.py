@@ -12,7 +12,9 @@ import grpc
 from tq.broker.api.grpc import core
 from tq.broker.api.grpc.call import Call, Handler, Prompt
 from tq.broker.api.grpc.events import Events
+from tq.errors import RateLimited, TqError
 
+TOO_MANY_RETRY_MS = 1_000
 ACCEPTING = 128
 """Calls that the core may hand over before the loop has looked again; more wait in the core."""
 
@@ -27,12 +29,17 @@ class Server:
         *,
         calls_max: int,
         now_s: Callable[[], float],
+        refuse: Callable[[Call, TqError], None],
     ) -> None:
-        """calls_max: calls at a time; one more is answered RESOURCE_EXHAUSTED. now_s: wall time."""
+        """calls_max: calls at a time; one more is answered RATE_LIMITED. now_s: wall time.
+
+        refuse: ends a call with an error's status.
+        """
         self._queue = events.queue
         self._server = core.server(options, self._queue)
         self._calls_max = calls_max
-        self._now_s = now_s
+        self.now_s = now_s
+        self.refuse = refuse
         self._handlers: dict[bytes, Handler] = {}
         self._calls: set[Call] = set()
         self._is_stopping = False
@@ -56,6 +63,11 @@ class Server:
         for _ in range(ACCEPTING):
             self._accept()
 
+    @property
+    def calls_count(self) -> int:
+        """Calls under way; those that are refused at once are not counted."""
+        return len(self._calls)
+
     async def stop(self, grace_s: float) -> None:
         """Take no more calls; those under way have so long, then they are cut. Calling it twice is allowed."""
         if not self._is_stopping:
@@ -68,6 +80,9 @@ class Server:
             self._server.cancel_all_calls()
             await asyncio.shield(self._stopped)
 
+    def over(self, call: Call) -> None:
+        self._calls.discard(call)
+
     def _accept(self) -> None:
         self._server.request_call(self._queue, self._queue, self._accepted)
 
@@ -78,12 +93,10 @@ class Server:
         self._accept()
         if not event.success:
             return
-        handler = self._handlers.get(event.call_details.method)
-        call = Call(event, handler or _NOBODY, self._now_s, self._calls.discard)
-        if handler is None:
-            call.refuse(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
-        elif len(self._calls) >= self._calls_max:
-            call.refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
+        call = Call(event, self._handlers.get(event.call_details.method), self)
+        if len(self._calls) >= self._calls_max:
+            text = f"{self._calls_max} calls are under way, the limit; wait for one, or batch"
+            call.turn_away(RateLimited(text, retry_after_ms=TOO_MANY_RETRY_MS))
         else:
             self._calls.add(call)
             call.begin()
@@ -100,10 +113,3 @@ def _is_left_out(handler: Handler) -> bool:
         return False
     behaviour = handler.unary_unary or handler.unary_stream or handler.stream_stream
     return not (inspect.iscoroutinefunction(behaviour) or inspect.isasyncgenfunction(behaviour))
-
-
-async def _nothing(_data: bytes, _call: Call) -> bytes:
-    return b""
-
-
-_NOBODY: Handler = grpc.unary_unary_rpc_method_handler(_nothing)
