@@ -8,8 +8,8 @@ import pytest
 
 from tests.engine.failing import fail
 from tests.engine.harness import Engine, FakePeer, spec, with_engine
-from tq.broker.engine import dead_letters
-from tq.broker.engine.dead_letters import fingerprint_of
+from tq.broker.engine import dead_groups, dead_letters, dead_rows
+from tq.broker.engine.dead_rows import fingerprint_of
 from tq.errors import BadRequest
 from tq.ids import to_text
 from tq.task import CANCELLED, COMPLETED, DEAD_LETTER, IN_PROGRESS, PENDING, SCHEDULED
@@ -23,6 +23,9 @@ from tq.verbs import (
     RetryMany,
     TaskPage,
 )
+
+WAIT_S = 10.0
+WALK_STEPS_MAX = 10
 
 
 async def groups(engine: Engine, request: GroupDeadLetters | None = None) -> DeadLetters:
@@ -75,28 +78,84 @@ def test_groups_are_of_the_type_and_queue_that_was_asked_for() -> None:
     with_engine(scenario)
 
 
-def test_of_very_many_dead_letters_the_newest_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dead_letters, "STEP_ROWS", 2)
-    monkeypatch.setattr(dead_letters, "GROUPED_ROWS_MAX", 4)
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seven are many: steps of two rows, four looked at before the first answer."""
+    for module in (dead_letters, dead_groups, dead_rows):
+        monkeypatch.setattr(module, "STEP_ROWS", 2)
+    monkeypatch.setattr(dead_groups, "QUICK_ROWS", 4)
     monkeypatch.setattr(dead_letters, "SEARCHED_ROWS_MAX", 2)
 
+
+async def surveyed(engine: Engine, scanned: int) -> DeadLetters:
+    """The groups, once so many were looked at."""
+    async with asyncio.timeout(WAIT_S):
+        # Nobody is told when a survey is through: asking shows it.
+        while (found := await groups(engine)).scanned != scanned:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    return found
+
+
+@pytest.mark.usefixtures("few")
+def test_of_very_many_dead_letters_the_newest_are_told_at_once_and_all_after_a_while() -> None:
+    async def scenario(engine: Engine) -> None:
+        await fail(engine, *[spec() for _ in range(3)], error="rare")
+        await fail(engine, *[spec() for _ in range(4)], error="usual")
+
+        first = await groups(engine)
+        assert (first.total, first.scanned) == (7, 4)
+        assert [one.tasks for one in first.groups] == [4]
+
+        found = await surveyed(engine, 7)
+        assert found.total == 7
+        assert [(one.tasks, one.error) for one in found.groups] == [(4, "fatal: usual"), (3, "fatal: rare")]
+
+    with_engine(scenario)
+
+
+@pytest.mark.usefixtures("few")
+def test_a_group_that_was_retried_or_forgotten_shrinks_at_once_and_the_total_is_as_of_now() -> None:
+    async def scenario(engine: Engine) -> None:
+        await fail(engine, *[spec() for _ in range(3)], error="rare")
+        await fail(engine, *[spec() for _ in range(4)], error="usual")
+        usual, rare = (await surveyed(engine, 7)).groups
+
+        retry = RetryMany(state=DEAD_LETTER, fingerprint=rare.fingerprint, limit=10)
+        cursor = 0
+        for _ in range(WALK_STEPS_MAX):
+            step = await engine.call(retry._replace(cursor=cursor))
+            assert isinstance(step, Changed)
+            cursor = step.next_cursor
+            if not cursor:
+                break
+        found = await groups(engine)
+        assert ([one.error for one in found.groups], found.total) == ([usual.error], 4)
+
+        await engine.call(ForgetMany(state=DEAD_LETTER, fingerprint=usual.fingerprint, limit=1))
+        found = await groups(engine)
+        assert ([one.tasks for one in found.groups], found.total, found.scanned) == ([3], 3, 3)
+        await engine.call(ForgetMany(state=DEAD_LETTER, limit=10))
+        assert await groups(engine) == DeadLetters((), 0, 0)
+
+    with_engine(scenario)
+
+
+@pytest.mark.usefixtures("few")
+def test_short_pages_of_a_group_lead_on_to_all_of_it() -> None:
     async def scenario(engine: Engine) -> None:
         ids = await fail(engine, *[spec() for _ in range(3)], error="rare")
         await fail(engine, *[spec() for _ in range(4)], error="usual")
-        found = await groups(engine)
-        assert (found.total, found.scanned) == (7, 4)
-        assert [one.tasks for one in found.groups] == [4]
         rare = fingerprint_of(1, "fatal: rare")
         seen: list[bytes] = []
         cursor = 0
-        for _ in range(10):
+        for _ in range(WALK_STEPS_MAX):
             page = await engine.call(ListTasks(fingerprint=rare, limit=10, cursor=cursor))
             assert isinstance(page, TaskPage)
             seen += [one.task_id for one in page.tasks]
             cursor = page.next_cursor
             if not cursor:
                 break
-        assert seen == ids[::-1], "short pages lead on to all of them"
+        assert seen == ids[::-1]
 
     with_engine(scenario)
 

@@ -191,7 +191,7 @@ class DeadLetterGroup(NamedTuple):
 
 
 class DeadLetters(NamedTuple):
-    """groups: largest first, at most 200. scanned: how many were looked at, the newest; total: how many there are."""
+    """groups: largest first, at most 200. scanned: how many were looked at so far, the newest; total: how many there are."""
 
     groups: tuple[DeadLetterGroup, ...]
     total: int

@@ -150,7 +150,7 @@ class NativeBackend:
         )
         self._reads = reads = Reads(disk, self._applier.hand_over, clock.monotonic_ns)
         self._operating = Operating(
-            *(store, reads, self._state, self._roster, self._proposer, clock),
+            *(store, reads, self._state, self._roster, self._proposer, clock, loop),
             tallies=self._tallies,
             now_ms=self._now_ms,
             durability=settings.durability,

@@ -70,7 +70,7 @@ class Many:
     def retry(self, peer: Peer, request: RetryMany, answer: Answer) -> None:
         def change(task_ids: Sequence[bytes], next_cursor: int) -> None:
             commands = [RetryTask(task_id, request.max_retries) for task_id in task_ids]
-            self._propose(commands, next_cursor, answer)
+            self._propose(commands, next_cursor, self._telling(request, answer))
 
         self._choose(peer, request, RETRIABLE_STATES, change, answer)
 
@@ -79,8 +79,9 @@ class Many:
             def forgotten(reply: Reply | TqError) -> None:
                 if isinstance(reply, Purged):
                     reply = Changed(reply.purged, len(task_ids) - reply.purged, next_cursor)
-                answer(reply)
+                told(reply)
 
+            told = self._telling(request, answer)
             if not task_ids:
                 answer(Changed(0, 0, next_cursor))
                 return
@@ -135,6 +136,18 @@ class Many:
         self._dead_letters.page(
             peer, chosen, request.fingerprint, limit=request.limit, cursor=request.cursor, done=paged
         )
+
+    def _telling(self, request: RetryMany | ForgetMany, answer: Answer) -> Answer:
+        """The answer, once the groups know of it: whoever looks at them next sees what was done."""
+        if not request.fingerprint:
+            return answer
+
+        def told(reply: Reply | TqError) -> None:
+            if isinstance(reply, Changed):
+                self._dead_letters.left(request.fingerprint, reply.done)
+            answer(reply)
+
+        return told
 
     # ------------------------------------------------------------ what
 

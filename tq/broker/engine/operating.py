@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from typing import Any
 
@@ -50,6 +51,7 @@ class Operating:
         roster: Roster,
         proposer: Proposer,
         clock: Clock,
+        loop: AbstractEventLoop,
         *,
         tallies: Tallies,
         now_ms: Callable[[], int],
@@ -62,7 +64,7 @@ class Operating:
         self._proposer = proposer
         self._now_ms = now_ms
         self._durability = durability
-        self.dead_letters = DeadLetterReader(store, reads, state, clock.monotonic_ms)
+        self.dead_letters = DeadLetterReader(store, reads, state, clock.monotonic_ms, loop.call_later)
         self._many = Many(store, reads, state, proposer, self.dead_letters)
         self._trends = Trends(state, tallies, now_ms)
         self._failures = RecentFailures()

@@ -61,7 +61,7 @@ def add_overview(router: APIRouter, gate: Gate, node_id: str) -> None:
         "/dead-letters", **described(GroupDeadLetters, answer=DeadLetterGroups, text="Groups of dead letters")
     )
     async def dead_letters(request: Request, query: Annotated[OfKind, Query()]) -> Response:
-        """Dead letters by type, queue and what went wrong, largest group first. Of very many the newest are looked at."""
+        """Dead letters by type, queue and what went wrong, largest group first. Of very many the newest first, all after a while."""
         verb = GroupDeadLetters(query.task_type, query.queue)
         return json_response(documents.of_dead_letters(await gate.ask(request, verb, DeadLetters)))
 
