@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import binascii
-import json
 from base64 import urlsafe_b64decode
 from typing import Annotated, Any, Literal
 
@@ -21,8 +20,9 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from tq import documents, ids
+from tq import ids
 from tq.broker.api.rest.errors import ErrorAnswers, invalid
+from tq.broker.api.rest.event_texts import EventTexts, compact
 from tq.broker.api.rest.front import refuse_foreign_origin
 from tq.broker.api.rest.gate import Gate
 from tq.broker.api.rest.kinds import Name, TaskIdText
@@ -94,8 +94,11 @@ class Filter(BaseModel):
 class Stream:
     """One client's stream. Two things run beside each other: what is sent, and what the client says."""
 
-    def __init__(self, socket: WebSocket, feed: Feed, wishes: Filter, since: int | None) -> None:
+    def __init__(
+        self, socket: WebSocket, feed: Feed, texts: EventTexts, wishes: Filter, since: int | None
+    ) -> None:
         self._socket = socket
+        self._texts = texts
         self._filter = wishes
         self._ready = asyncio.Event()
         self.lagged = asyncio.Event()
@@ -123,7 +126,7 @@ class Stream:
     async def send(self) -> None:
         """Send events as they come, for ever."""
         if self._subscription.missed:
-            await self._send({"type": "gap", "since": self.last_seq})
+            await self._socket.send_text(compact({"type": "gap", "since": self.last_seq}))
         while True:
             events = self._subscription.take(EVENTS_AT_ONCE)
             if not events:
@@ -132,7 +135,7 @@ class Stream:
                 continue
             for event in events:
                 if self._filter.wants(event):
-                    await self._send(_document(event))
+                    await self._socket.send_text(self._texts.of(event))
                 self.last_seq = event.seq
             await asyncio.sleep(0)
 
@@ -149,7 +152,7 @@ class Stream:
                 self._replace_filter(Filter.model_validate_json(message.get("text") or ""))
             except ValidationError as error:
                 return invalid(_faults(error)).text
-            await self._send({"type": "filter", **self._filter.model_dump()})
+            await self._socket.send_text(compact({"type": "filter", **self._filter.model_dump()}))
 
     def close(self) -> None:
         self._subscription.close()
@@ -162,14 +165,12 @@ class Stream:
             self.lagged.set()
         self._ready.set()
 
-    async def _send(self, document: object) -> None:
-        await self._socket.send_text(json.dumps(document, ensure_ascii=False, separators=(",", ":")))
-
 
 def add_events(
     router: APIRouter, gate: Gate, feed: Feed, answers: ErrorAnswers, stopping: asyncio.Event, check_s: float
 ) -> None:
     """check_s: how often it is asked whether a stream's key still holds."""
+    texts = EventTexts()
 
     @router.websocket("/events")
     async def events(socket: WebSocket) -> None:
@@ -181,7 +182,7 @@ def add_events(
             await socket.send_denial_response(answers.response(error))
             return
         await socket.accept(SUBPROTOCOL if SUBPROTOCOL in socket.scope["subprotocols"] else None)
-        stream = Stream(socket, feed, wishes, since)
+        stream = Stream(socket, feed, texts, wishes, since)
         try:
             code, reason = await _run(stream, gate, caller, stopping, check_s)
             await socket.close(code, reason.encode()[:REASON_BYTES_MAX].decode(errors="ignore"))
@@ -252,7 +253,3 @@ def _offered_key(socket: WebSocket) -> str | None:
 
 def _faults(error: ValidationError) -> list[Any]:
     return list(error.errors(include_url=False, include_context=False, include_input=False))
-
-
-def _document(event: FeedEvent) -> dict[str, object]:
-    return {"type": event.type, "seq": event.seq, "at": documents.moment(event.at_ms), **event.fields}
