@@ -15,6 +15,12 @@ WINDOW = {"width": 1280, "height": 800}
 HEIGHT_MIN, SHORT, TALL = 300, 540, 800
 """A picture ends where its page does, between these: a list is told by its first rows, and pictures are kept small."""
 BOTTOM = "() => document.querySelector('main').lastElementChild.getBoundingClientRect().bottom + 24"
+ROOT = Path(__file__).parents[2]
+NEUTRAL = """(root) => {
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) texts.currentNode.nodeValue = texts.currentNode.nodeValue.replaceAll(root, '/srv/tq');
+}"""
+"""Tracebacks name where the program lies, which is nobody's business."""
 MAILS = 400
 
 
@@ -22,15 +28,20 @@ def main() -> int:
     """Write one picture a page into the directory named on the command line."""
     directory = Path(sys.argv[1])
     directory.mkdir(parents=True, exist_ok=True)
+    with browsing() as browser:
+        take(browser, directory)
+    return 0
+
+
+def take(browser: Browser, directory: Path) -> None:
+    """Write them, of a broker and workers of their own."""
     with (
         tempfile.TemporaryDirectory() as scratch,
         serving(Path(scratch)) as site,
         working(site, WORKER, "--queues", "mail,reports"),
         working(site, "worker-2", "--queues", "mail"),
-        browsing() as browser,
     ):
         picture(browser, site, directory, work(site))
-    return 0
 
 
 def work(site: Site) -> str:
@@ -78,6 +89,7 @@ def picture(browser: Browser, site: Site, directory: Path, task_id: str) -> None
     for name, path in pages.items():
         tab.open(path, name)
         tab.wait_for("() => document.body.dataset.live === 'live'")
+        tab.page.evaluate(NEUTRAL, str(ROOT))
         bottom = int(tab.page.evaluate(BOTTOM))
         height = min(max(bottom, HEIGHT_MIN), TALL if name in ("overview", "task") else SHORT)
         clip: FloatRect = {"x": 0, "y": 0, "width": WINDOW["width"], "height": height}

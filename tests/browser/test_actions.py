@@ -9,10 +9,10 @@ from tq import Task
 from tq.errors import TaskNotFound
 
 
-def finished(tab: Tab) -> int:
-    """How many tasks the run that is shown has done, once it is done."""
-    panel = tab.find("progress").last
-    tab.page.locator("[data-test=progress][data-state=done]").last.wait_for()
+def finished(tab: Tab, run: int = 1) -> int:
+    """How many tasks the run that is shown has done, once it is done. run: which of this tab's."""
+    panel = tab.find("progress").nth(run - 1)
+    eventually(lambda: panel.get_attribute("data-state") == "done", "the run does not end")
     return int(panel.get_attribute("data-done") or -1)
 
 
@@ -129,6 +129,30 @@ def test_a_retry_of_all_keeps_to_its_rate_and_can_be_stopped(tab: Tab, site: Sit
 
     tab.page.locator("[data-test=progress][data-state=stopped]").wait_for()
     assert 1 < site.client.list_tasks(queue="rated", status="pending").total < 9
+
+
+def test_a_group_of_dead_letters_is_deleted_and_one_of_another_is_retried_alone(tab: Tab, site: Site) -> None:
+    gone = [site.client.submit_task("fail", f"gone {n}".encode(), max_retries=0) for n in range(2)]
+    kept = [site.client.submit_task("fail", f"kept {n}".encode(), max_retries=0) for n in range(2)]
+    site.wait_for_status("dead_letter", *gone, *kept)
+    groups = site.ask("GET", "/dead-letters")["groups"]
+    of = {word: one["fingerprint"] for one in groups for word in ("gone", "kept") if word in one["error"]}
+    tab.open(f"/dlq?group={of['kept']}", "dlq")
+
+    tab.row("groups", of["gone"]).locator("[data-test=delete]").click()
+    tab.confirm(typed="2")
+    assert finished(tab) == 2
+    tab.row("groups", of["gone"]).wait_for(state="detached")
+    with pytest.raises(TaskNotFound):
+        site.client.get_task(gone[0])
+
+    site.client.pause_queue("default")
+    tab.row("dead", kept[0]).locator("[data-test=retry]").click()
+    tab.confirm(max_retries="1")
+    assert finished(tab, 2) == 1
+    assert [site.status(task_id) for task_id in kept] == ["pending", "dead_letter"]
+    site.client.cancel_task(kept[0])
+    site.client.resume_queue("default")
 
 
 def test_one_dead_letter_is_deleted_from_its_group(tab: Tab, site: Site) -> None:

@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, WebSocketRoute
 
 from lab.processes import start_broker
 from tests.browser.site import Site, Tab, eventually, serving
 from tq import Client
+
+RETRY_MS_MAX = 15_000
+"""The longest wait between two attempts."""
+STEP_MS = 250
 
 
 @pytest.fixture
@@ -65,5 +69,34 @@ def test_without_the_feed_a_page_asks_by_itself(browser: Browser, site: Site) ->
     eventually(
         lambda: tab.find("count-pending").locator("b").inner_text() == "1", "the page did not ask again"
     )
+    tab.check()
+    tab.close()
+
+
+def test_attempts_to_reach_the_feed_again_grow_rarer_up_to_a_bound(browser: Browser, site: Site) -> None:
+    tab = Tab(browser, site.origin)
+    tab.may_fail = True
+    tab.page.clock.install()
+    attempts: list[str] = []
+
+    def refuse(route: WebSocketRoute) -> None:
+        attempts.append(route.url)
+        route.close()
+
+    tab.page.route_web_socket("**/api/v1/events*", refuse)
+    tab.open("/", "overview")
+    tab.wait_for("() => document.body.dataset.live === 'polling'")
+
+    waits = []
+    for _ in range(7):
+        seen, passed_ms = len(attempts), 0
+        while len(attempts) == seen and passed_ms < 2 * RETRY_MS_MAX:
+            tab.page.clock.run_for(STEP_MS)
+            passed_ms += STEP_MS
+        waits.append(passed_ms)
+
+    assert max(waits[-2:]) >= RETRY_MS_MAX / 2
+    assert max(waits) <= RETRY_MS_MAX + 4 * STEP_MS
+    assert sum(waits) >= 4 * max(waits[:2]), f"they do not grow: {waits}"
     tab.check()
     tab.close()

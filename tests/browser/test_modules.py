@@ -17,6 +17,7 @@ import tq.broker.api
 from tests.browser.site import Site, Tab
 
 FILE_LINES_MAX = 400
+OTHERS = {f"/{name}.js" for name in ("overview", "tasks", "task", "workers", "queues", "dlq", "cluster")}
 DASHBOARD = Path(tq.broker.api.__file__).parent / "dashboard"
 VALUES: list[Any] = [
     [[], {}],
@@ -234,17 +235,45 @@ def test_data_never_becomes_markup_handlers_or_style(open_tab: Tab) -> None:
 # ------------------------------------------------------------ the files
 
 
-def test_the_first_answer_names_every_module_that_will_be_asked_for() -> None:
-    modules = {
-        f"/assets/{path.relative_to(DASHBOARD).as_posix()}"
-        for path in DASHBOARD.rglob("*.js")
-        if path.name not in ("types.js", "theme.js", "main.js")
-    }
-    lines = (DASHBOARD / "index.html").read_text().splitlines()
+@pytest.mark.parametrize("name", ["overview", "tasks", "workers", "queues", "dlq", "cluster"])
+def test_the_first_answer_names_every_module_that_the_page_asks_for_and_no_other(
+    browser: Browser, site: Site, name: str
+) -> None:
+    tab = Tab(browser, site.origin)
+    # The other pages are fetched later; here never, so that it is seen what this one stands on.
+    tab.page.add_init_script("window.requestIdleCallback = () => 0")
+    tab.open("/" if name == "overview" else f"/{name}", name)
 
-    preloaded = {line.split('href="')[1].split('"')[0] for line in lines if "modulepreload" in line}
+    named, ran = tab.page.evaluate(
+        "() => [[...document.querySelectorAll('link[rel=modulepreload]')].map((link) => link.href),"
+        " performance.getEntriesByType('resource').map((one) => one.name).filter((one) => one.endsWith('.js'))]"
+    )
 
-    assert preloaded == modules
+    assert named
+    assert {url.rpartition("/")[2] for url in set(ran) - set(named)} == {"main.js", "theme.js"}
+    assert f"pages/{name}.js" in " ".join(named)
+    assert [url for url in named if "/pages/" in url and url.endswith(tuple(OTHERS - {f"/{name}.js"}))] == []
+    tab.check()
+    tab.close()
+
+
+def test_a_page_that_was_opened_before_is_opened_again_without_asking_for_its_files(
+    browser: Browser, site: Site
+) -> None:
+    tab = Tab(browser, site.origin)
+    tab.open("/queues", "queues")
+    tab.page.reload()
+    tab.shown("queues")
+
+    sent = tab.page.evaluate(
+        "() => performance.getEntriesByType('resource').filter((one) => one.name.includes('/assets/'))"
+        ".map((one) => one.transferSize)"
+    )
+
+    assert len(sent) > 20
+    assert set(sent) == {0}
+    tab.check()
+    tab.close()
 
 
 def test_no_file_takes_markup_from_text() -> None:

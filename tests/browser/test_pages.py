@@ -139,6 +139,41 @@ def test_queues_show_depths_and_a_banner_for_types_nobody_serves(tab: Tab, site:
     assert any("nobody-knows-this" in text for text in notices)
 
 
+@pytest.mark.parametrize(
+    ("pending", "came", "left", "text"),
+    [
+        (600, 60, 180, "~ 5m"),
+        (600, 0, 6_000, "~ 6 s"),
+        (600, 70, 60, "grows"),
+        (600, 60, 0, "nothing leaves"),
+        (0, 60, 60, "empty"),
+        (600, None, None, "–"),
+    ],
+    ids=["minutes", "seconds", "grows", "stuck", "empty", "unknown"],
+)
+def test_a_queue_says_how_long_it_will_take(
+    tab: Tab, pending: int, came: int | None, left: int | None, text: str
+) -> None:
+    counts = dict.fromkeys(("in_progress", "scheduled", "blocked", "retrying", "dead_letter"), 0)
+    queue = {
+        **counts,
+        "queue": "mail",
+        "pending": pending,
+        "oldest_pending_age_ms": 1,
+        "paused": False,
+        "paused_reason": "",
+        "unserved": [],
+        "in_per_minute": came,
+        "out_per_minute": left,
+        "task_types": [],
+    }
+    tab.page.route("**/api/v1/queues", lambda route: route.fulfill(json={"queues": [queue]}))
+
+    tab.open("/queues", "queues")
+
+    assert text in tab.row("queues", "mail").locator("td").all_inner_texts()
+
+
 def test_dead_letters_are_grouped_by_what_went_wrong(tab: Tab, site: Site) -> None:
     ids = [
         site.client.submit_task("fail", f"host 10.0.0.{n} is away".encode(), max_retries=0) for n in range(3)
@@ -153,6 +188,27 @@ def test_dead_letters_are_grouped_by_what_went_wrong(tab: Tab, site: Site) -> No
     row = tab.row("groups", group["fingerprint"])
     assert "is away" in row.inner_text()
     assert "3" in row.inner_text()
+
+
+def test_dead_letters_are_filtered_by_queue_and_the_filter_can_be_taken_away(tab: Tab, site: Site) -> None:
+    cancelled = site.client.submit_task("echo", delay="1h")
+    site.client.cancel_task(cancelled)
+    ids = [
+        site.client.submit_task("echo", queue=queue, dependencies=[cancelled]) for queue in ("other", "mine")
+    ]
+    site.wait_for_status("dead_letter", *ids)
+    tab.open("/dlq", "dlq")
+
+    queue = tab.page.locator("input[name=queue]")
+    queue.fill("mine")
+    queue.press("Enter")
+
+    tab.wait_for("() => document.querySelectorAll('table[data-test=groups] tbody tr').length === 1")
+    assert "queue=mine" in tab.page.url
+    assert tab.find("match-count").inner_text() == "1 task in 1 group"
+    tab.find("clear").click()
+    tab.wait_for("() => document.querySelectorAll('table[data-test=groups] tbody tr').length > 1")
+    assert "queue=" not in tab.page.url
 
 
 def test_the_cluster_is_one_broker_that_leads_itself(tab: Tab) -> None:

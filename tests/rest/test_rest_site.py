@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from starlette.datastructures import Headers
 from tests.rest.serving import run, scripted
 from tests.rest.test_rest_access import Keys
 from tq.broker.api.rest.site import MEDIA_TYPES, PAGES, POLICY, File, Site, read_site
+from tq.broker.api.rest.site_modules import modules_of
 
 HTML = {"accept": "text/html,*/*"}
 API = ("/api/v1/stats", "/health", "/livez", "/readyz", "/docs", "/openapi.json")
@@ -40,6 +42,55 @@ def test_every_answer_carries_the_policy() -> None:
                 assert answer.headers["cache-control"] == "no-cache"
 
     run(scenario())
+
+
+def test_the_shell_names_files_at_addresses_that_may_be_kept_for_good() -> None:
+    async def scenario() -> None:
+        async with scripted() as door:
+            shell = (await door.http.get("/")).text
+            (main,) = re.findall(r'src="(/assets/[0-9a-f]{16}/app/main.js)"', shell)
+            kept = await door.http.get(main)
+            assert kept.headers["cache-control"] == "public, max-age=31536000, immutable"
+            assert kept.headers["content-security-policy"] == POLICY
+            assert re.findall(r'="/assets/(?![0-9a-f]{16}/)', shell) == []
+
+            # Another node's shell, during an upgrade: it gets the file, but not to keep it there.
+            other = await door.http.get(f"/assets/{'0' * 16}/app/main.js")
+            assert (other.content, other.headers["cache-control"]) == (kept.content, "no-cache")
+
+    run(scenario())
+
+
+def test_the_hash_in_front_changes_with_any_file() -> None:
+    def shell(module: bytes) -> bytes:
+        files = {
+            "index.html": File(b'<link href="/assets/a.css" /><!-- modules -->', "text/html", '"1"'),
+            "app/main.js": File(module, "text/javascript", f'"{module.hex()}"'),
+        }
+        answer = Site(files).answer("/", Headers({}))
+        assert answer is not None
+        return bytes(answer.body)
+
+    assert shell(b"1") == shell(b"1")
+    assert shell(b"1") != shell(b"2")
+
+
+def test_a_page_stands_on_what_it_imports_directly_or_not() -> None:
+    files = {
+        "app/main.js": b"import { a } from './a.js';\nconst late = () => import('../pages/late.js');\n",
+        "app/a.js": b"/** @typedef {import('./types.js').T} T */\nimport {\n  b,\n  c,\n} from '../parts/b.js';\n",
+        "parts/b.js": b"import './gone.js';\nexport { a } from '../app/a.js';\n",
+        "pages/late.js": b"",
+        "pages/one.js": b"import { b } from '../parts/b.js';",
+        "app/types.js": b"",
+    }
+
+    assert modules_of(files, "app/main.js", "pages/one.js", "pages/none.js") == [
+        "app/main.js",
+        "pages/one.js",
+        "app/a.js",
+        "parts/b.js",
+    ]
 
 
 def test_the_policy_allows_nothing_from_elsewhere_and_nothing_inline() -> None:

@@ -3,15 +3,7 @@
 import { guardBulk } from '../components/bulk.js';
 import { startAges } from '../components/time.js';
 import { toastError } from '../components/toast.js';
-import { cluster } from '../pages/cluster.js';
-import { dlq } from '../pages/dlq.js';
-import { locked } from '../pages/locked.js';
 import { missing } from '../pages/missing.js';
-import { overview } from '../pages/overview.js';
-import { queues } from '../pages/queues.js';
-import { task } from '../pages/task.js';
-import { tasks } from '../pages/tasks.js';
-import { workers } from '../pages/workers.js';
 import { setAskForKey } from './api.js';
 import * as calls from './calls.js';
 import { byId } from './dom.js';
@@ -24,19 +16,24 @@ import { setUpShortcuts } from './shortcuts.js';
 import { Store } from './store.js';
 
 /** @typedef {import('./types.js').Shared} Shared */
-/** @typedef {import('./types.js').Page<any, any>} AnyPage */
+/** @typedef {import('./router.js').Finder} Finder */
 
 const STALE_MARK_MS = 1_000;
 
-const PAGES = /** @type {[RegExp, AnyPage][]} */ ([
-  [/^\/$/, overview],
-  [/^\/tasks$/, tasks],
-  [/^\/tasks\/([^/]+)$/, task],
-  [/^\/workers$/, workers],
-  [/^\/queues$/, queues],
-  [/^\/dlq$/, dlq],
-  [/^\/cluster$/, cluster],
+/** Each page is fetched when it is first shown, so that the first one stands soon; the others follow once it does. */
+const PAGES = /** @type {[RegExp, Finder][]} */ ([
+  [/^\/$/, async () => (await import('../pages/overview.js')).overview],
+  [/^\/tasks$/, async () => (await import('../pages/tasks.js')).tasks],
+  [/^\/tasks\/([^/]+)$/, async () => (await import('../pages/task.js')).task],
+  [/^\/workers$/, async () => (await import('../pages/workers.js')).workers],
+  [/^\/queues$/, async () => (await import('../pages/queues.js')).queues],
+  [/^\/dlq$/, async () => (await import('../pages/dlq.js')).dlq],
+  [/^\/cluster$/, async () => (await import('../pages/cluster.js')).cluster],
 ]);
+const LOCKED = async () => (await import('../pages/locked.js')).locked;
+const MISSING = async () => missing;
+/** When the pages that are not shown are fetched: the first one must not wait for them. */
+const FETCH_OTHERS_MS = 2_000;
 
 function start() {
   /** @type {Store<Shared>} */
@@ -46,10 +43,11 @@ function start() {
   const live = new Live(store);
   const screen = new Screen(byId('main'), store, (address, how) => router.go(address, how));
   const drawAround = () => drawShell(store.value, location.pathname);
-  const router = new Router(PAGES, missing, (page, route, how) => {
+  const showFound = shower(screen);
+  const router = new Router(PAGES, MISSING, (find, route, how) => {
     drawAround();
     const { me } = store.value;
-    screen.show(me !== null && !may(me, 'read_tasks') ? locked : page, route, how);
+    void showFound(me !== null && !may(me, 'read_tasks') ? LOCKED : find, route, how);
   });
   const go = (/** @type {string} */ address) => router.go(address);
   store.listen(drawAround);
@@ -65,6 +63,34 @@ function start() {
   window.addEventListener('unhandledrejection', (event) => toastError(event.reason));
   router.follow();
   void signIn(store, live, () => router.follow({ isNew: true }));
+  setTimeout(() => requestIdleCallback(fetchOthers), FETCH_OTHERS_MS);
+}
+
+/**
+ * What shows a page once its module is there; of several that are waited for the last.
+ * @param {Screen} screen
+ * @returns {(find: Finder, route: import('./types.js').Route, how: {isNew: boolean}) => Promise<void>}
+ */
+function shower(screen) {
+  let turn = 0;
+  let isNew = false;
+  return async (find, route, how) => {
+    const mine = ++turn;
+    isNew ||= how.isNew;
+    const page = await find().catch(() => null);
+    if (mine !== turn) return;
+    if (page === null) {
+      toastError(new Error('This page could not be fetched. Reload it once the broker answers.'));
+      return;
+    }
+    screen.show(page, route, { isNew });
+    isNew = false;
+  };
+}
+
+/** So that they are there even when the broker is not. One that cannot be fetched now is when it is shown. */
+function fetchOthers() {
+  for (const [, find] of PAGES) find().catch(() => undefined);
 }
 
 /**

@@ -1,13 +1,13 @@
 /** @file Addresses: which page belongs to one, and links that change it without loading the document anew. */
 
 /** @typedef {import('./types.js').Route} Route */
-/** @typedef {import('./types.js').Page<any, any>} AnyPage */
+/** @typedef {() => Promise<import('./types.js').Page<any, any>>} Finder fetches a page's module */
 
 export class Router {
   /**
-   * @param {[RegExp, AnyPage][]} table the first that fits
-   * @param {AnyPage} missing shown where none does
-   * @param {(page: AnyPage, route: Route, how: {isNew: boolean}) => void} show isNew: another page, or the same with
+   * @param {[RegExp, Finder][]} table the first that fits
+   * @param {Finder} missing where none does
+   * @param {(find: Finder, route: Route, how: {isNew: boolean}) => void} show isNew: another page, or the same with
    *   another path, and not just with another query
    */
   constructor(table, missing, show) {
@@ -21,10 +21,10 @@ export class Router {
 
   /** Show what the address says. @param {{isNew?: boolean}} [how] isNew: even where it is shown already */
   follow(how = {}) {
-    const { page, route } = this.resolve(new URL(location.href));
+    const { find, route } = this.resolve(new URL(location.href));
     const isNew = how.isNew ?? route.path !== this.shownPath;
     this.shownPath = route.path;
-    this.show(page, route, { isNew });
+    this.show(find, route, { isNew });
   }
 
   /** @param {string} address @param {{replace?: boolean}} [how] replace: "back" skips what is shown now */
@@ -35,16 +35,16 @@ export class Router {
     this.follow();
   }
 
-  /** @param {URL} url @returns {{page: AnyPage, route: Route}} */
+  /** @param {URL} url @returns {{find: Finder, route: Route}} */
   resolve(url) {
     const path = url.pathname.length > 1 ? url.pathname.replace(/\/+$/, '') : url.pathname;
-    for (const [pattern, page] of this.table) {
+    for (const [pattern, find] of this.table) {
       const match = pattern.exec(path);
       if (match !== null) {
-        return { page, route: { path, params: match.slice(1).map(decoded), query: url.searchParams } };
+        return { find, route: { path, params: match.slice(1).map(decoded), query: url.searchParams } };
       }
     }
-    return { page: this.missing, route: { path, params: [], query: url.searchParams } };
+    return { find: this.missing, route: { path, params: [], query: url.searchParams } };
   }
 
   /** @param {MouseEvent} event */

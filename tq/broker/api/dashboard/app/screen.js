@@ -7,12 +7,16 @@
  * - While another query of the page is read, the picture of the one before stands still: what it shows and what its
  *   buttons act on stay one thing.
  * - Drawings are gathered: at most one a frame.
+ * - A broker that is slow to answer is asked more seldom: between two readings lies twenty times what the last one took.
  */
 
 import { errorNotice, loading } from '../components/notice.js';
 import { isAbort } from './api.js';
 import { patch } from './dom.js';
 import { may } from './session.js';
+
+const REST_FACTOR = 20;
+const REST_MS_MAX = 15_000;
 
 /** @typedef {import('./types.js').Route} Route */
 /** @typedef {import('./types.js').Page<any, any>} AnyPage */
@@ -68,6 +72,7 @@ class Shown {
     this.error = null;
     this.isReading = false;
     this.readAt = 0;
+    this.tookMs = 0;
     this.frame = 0;
     this.leave = new AbortController();
     this.turn = new AbortController();
@@ -94,7 +99,10 @@ class Shown {
   /** @param {boolean} ticked something has moved: what was read may be old */
   changed(ticked) {
     this.redraw();
-    const isDue = performance.now() - this.readAt >= this.page.everyMs;
+    const { everyMs } = this.page;
+    const waitMs = typeof everyMs === 'function' ? everyMs(this.read?.data ?? null) : everyMs;
+    const restMs = Math.min(REST_MS_MAX, REST_FACTOR * this.tookMs);
+    const isDue = performance.now() - this.readAt >= Math.max(waitMs, restMs);
     if (ticked && isDue && !this.isReading && !document.hidden) void this.reload();
   }
 
@@ -102,6 +110,7 @@ class Shown {
     this.turn.abort();
     const turn = (this.turn = new AbortController());
     this.isReading = true;
+    const began = performance.now();
     try {
       const data = await this.page.load(this.view(turn.signal), this.state);
       if (turn.signal.aborted) return;
@@ -115,6 +124,7 @@ class Shown {
       if (this.turn === turn) {
         this.isReading = false;
         this.readAt = performance.now();
+        this.tookMs = this.readAt - began;
       }
     }
     this.redraw();

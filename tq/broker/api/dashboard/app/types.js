@@ -267,7 +267,7 @@
  * @property {() => S} state what the page remembers while it is shown
  * @property {(view: View, state: S) => Promise<D>} load
  * @property {(view: View, data: D, state: S) => Node[]} draw
- * @property {number} everyMs the least time between two readings while the picture moves
+ * @property {number|((data: D|null) => number)} everyMs the least time between two readings while the picture moves
  * @property {(view: View, state: S) => () => void} [open] called once; what it returns is called at the end
  */
 

@@ -213,7 +213,7 @@ export function nextOrder(order, by) {
  * @returns {R[]}
  */
 export function sorted(rows, order, values) {
-  const value = values[order.by];
+  const value = Object.hasOwn(values, order.by) ? values[order.by] : undefined;
   if (value === undefined) return rows;
   const sign = order.isDown ? -1 : 1;
   return [...rows].sort((left, right) => {

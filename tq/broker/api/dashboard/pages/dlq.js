@@ -10,6 +10,7 @@ import { dataTable, nextOrder, orderOf, sorted } from '../components/table.js';
 import { ago } from '../components/time.js';
 import { actOnTasks } from './bulk_tasks.js';
 import { deadList } from './dead_list.js';
+import { kindBar } from './filters.js';
 import { queueLink, typeLink } from './links.js';
 
 /** @typedef {import('../app/types.js').DeadGroup} DeadGroup */
@@ -19,6 +20,8 @@ import { queueLink, typeLink } from './links.js';
 /** @typedef {{trail: string[]}} State */
 
 const EVERY_MS = 5_000;
+/** While not all dead letters have been looked at. */
+const PARTIAL_EVERY_MS = 2_000;
 const LIST_TASKS = 10;
 
 const ORDERS = /** @type {Record<string, (group: DeadGroup) => string|number>} */ ({
@@ -34,7 +37,7 @@ export const dlq = {
   name: 'dlq',
   title: () => 'Dead letters',
   state: () => ({ trail: [] }),
-  everyMs: EVERY_MS,
+  everyMs: (data) => (data?.found.complete === false ? PARTIAL_EVERY_MS : EVERY_MS),
   load: async ({ route: { query }, signal }) => {
     const group = query.get('group');
     const [found, tasks] = await Promise.all([
@@ -73,12 +76,13 @@ function draw(view, { found, tasks }, state) {
       ),
       found.total === 0 ? null : allActions(view, found),
     ),
+    kindBar(view),
     found.complete
       ? h('span', { key: 'whole' })
       : notice(
           'info',
           'partial',
-          `There are ${count(found.total)} dead letters; the groups are made of the newest ${count(found.scanned)}.`,
+          `The groups are made of the newest ${count(found.scanned)} so far; all ${count(found.total)} are being looked at.`,
         ),
     chosen === null || tasks === null
       ? h('span', { key: 'no-group' })
@@ -138,7 +142,12 @@ function groupLink(view, group) {
 function groupActions(view, group) {
   const targets = {
     ids: null,
-    filter: { status: 'dead_letter', fingerprint: group.fingerprint },
+    filter: {
+      status: 'dead_letter',
+      task_type: group.task_type,
+      queue: group.queue,
+      fingerprint: group.fingerprint,
+    },
     total: group.count,
     noun: 'dead letter',
     where: ` of ${group.task_type}`,

@@ -1,9 +1,11 @@
-/** @file The filters of the task list. They live in the address, so a filtered list can be shared and reloaded. */
+/** @file The filters of the lists. They live in the address, so a filtered list can be shared and reloaded. */
 
 import { h } from '../app/dom.js';
 import { words } from '../app/format.js';
+import { taskOrder } from './task_list.js';
 
 /** @typedef {import('../app/types.js').View} View */
+/** @typedef {import('../components/table.js').Order} Order */
 
 const STATUSES = /** @type {const} */ ([
   'pending',
@@ -16,19 +18,45 @@ const STATUSES = /** @type {const} */ ([
   'cancelled',
   'expired',
 ]);
+const ORDERS = /** @type {[string, string][]} */ ([
+  ['', 'newest first'],
+  ['created', 'oldest first'],
+  ['-updated', 'last changed first'],
+  ['-priority', 'highest priority first'],
+]);
 const NAMES = /** @type {const} */ (['status', 'task_type', 'queue']);
 const OPTIONS_MAX = 200;
+/** What the address says of a place within the list before: with another filter it is none. */
+const ELSEWHERE = { cursor: null, group: null };
 
 /** @param {View} view */
 export function filterBar(view) {
   const { query } = view.route;
-  const queues = (view.shared.stats?.queues ?? []).slice(0, OPTIONS_MAX).map((queue) => queue.queue);
   const statuses = STATUSES.map((status) => /** @type {[string, string]} */ ([status, words(status)]));
-  const clear = () => view.setQuery({ status: null, task_type: null, queue: null, cursor: null });
   return h(
     'div',
     { class: 'filters', role: 'search', 'aria-label': 'Filter tasks', key: 'filters' },
     choice(view, 'status', 'Status', [['', 'any'], ...statuses]),
+    ...kindFields(view),
+    choice(view, 'sort', 'Order', orders(taskOrder(query))),
+    clearButton(view),
+  );
+}
+
+/** The filter of the dead letters. @param {View} view */
+export function kindBar(view) {
+  return h(
+    'div',
+    { class: 'filters', role: 'search', 'aria-label': 'Filter dead letters', key: 'filters' },
+    ...kindFields(view),
+    clearButton(view),
+  );
+}
+
+/** Type and queue. @param {View} view @returns {HTMLElement[]} */
+function kindFields(view) {
+  const queues = (view.shared.stats?.queues ?? []).slice(0, OPTIONS_MAX).map((queue) => queue.queue);
+  return [
     field(view, 'task_type', 'Type', null),
     field(view, 'queue', 'Queue', 'queues'),
     h(
@@ -36,21 +64,29 @@ export function filterBar(view) {
       { id: 'queues' },
       queues.map((queue) => h('option', { value: queue })),
     ),
-    choice(view, 'sort', 'Order', [
-      ['', 'newest first'],
-      ['created', 'oldest first'],
-    ]),
-    NAMES.some((name) => query.get(name))
-      ? h('button', { type: 'button', class: 'link', 'data-test': 'clear', onclick: clear }, 'Clear')
-      : null,
-  );
+  ];
+}
+
+/** Takes all filters away, where there are any. @param {View} view */
+function clearButton(view) {
+  if (!NAMES.some((name) => view.route.query.get(name))) return null;
+  const clear = () => view.setQuery({ status: null, task_type: null, queue: null, ...ELSEWHERE });
+  return h('button', { type: 'button', class: 'link', 'data-test': 'clear', onclick: clear }, 'Clear');
+}
+
+/** The orders worth choosing, and the one that the head of a column asked for. @param {Order} order */
+function orders({ by, isDown }) {
+  const value = isDown ? `-${by}` : by;
+  return by === 'created' || ORDERS.some(([one]) => one === value)
+    ? ORDERS
+    : [...ORDERS, /** @type {[string, string]} */ ([value, `by ${by}`])];
 }
 
 /** Puts what was chosen into the address, and goes to the first page. @param {View} view @param {string} name */
 function setter(view, name) {
   return (/** @type {Event} */ event) => {
     const { value } = /** @type {HTMLInputElement|HTMLSelectElement} */ (event.target);
-    view.setQuery({ [name]: value.trim(), cursor: null });
+    view.setQuery({ [name]: value.trim(), ...ELSEWHERE });
   };
 }
 

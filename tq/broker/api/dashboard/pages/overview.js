@@ -190,7 +190,7 @@ function charts(view, state, series) {
       cursor: state.throughput,
       layers: [
         { label: 'completed', kind: 'completed', points: series.completed },
-        { label: 'failed', kind: 'dead_letter', points: series.failed },
+        { label: 'failed attempts', kind: 'dead_letter', points: series.failed },
       ],
       line: { label: 'submitted', kind: 'submitted', points: series.submitted },
     }),
@@ -234,7 +234,7 @@ function vitals(data, stats, latency) {
       'Last hour',
       [
         brief(stats.completed_last_hour),
-        h('small', null, ` completed, ${brief(stats.failed_last_hour)} failed`),
+        h('small', null, ` completed, ${brief(stats.failed_last_hour)} failed for good`),
       ],
       'last-hour',
     ),

@@ -14,17 +14,6 @@ const LIVE = new Set(['pending', 'scheduled', 'blocked', 'failed']);
 /** @typedef {import('../components/table.js').Table<Task>} TaskTable */
 /** @typedef {import('../components/table.js').Column<Task>} TaskColumn */
 
-/** How tasks compare, where the rows of one page are sorted. */
-export const TASK_ORDERS = /** @type {Record<string, (task: Task) => string|number>} */ ({
-  type: (task) => task.task_type,
-  queue: (task) => task.queue,
-  status: (task) => task.status,
-  priority: (task) => task.priority,
-  created: (task) => task.created_at,
-  updated: (task) => task.updated_at,
-  worker: (task) => task.worker_id ?? '',
-});
-
 /**
  * @param {Omit<TaskTable, 'columns'|'id'|'label'> & {without?: string[], more?: TaskColumn[]}} table without: titles of
  *   columns to leave out; more: columns at the end

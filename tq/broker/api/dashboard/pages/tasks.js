@@ -4,20 +4,19 @@ import * as calls from '../app/calls.js';
 import { h } from '../app/dom.js';
 import { count, things } from '../app/format.js';
 import { nothing } from '../components/notice.js';
-import { nextOrder, orderOf, sorted } from '../components/table.js';
+import { nextOrder } from '../components/table.js';
 import { submitTask } from '../components/task_form.js';
 import { icon } from '../components/icon.js';
 import { actOnTasks, PERMISSIONS } from './bulk_tasks.js';
 import { filterBar } from './filters.js';
-import { TASK_ORDERS, taskTable } from './task_table.js';
+import { everyMs, reachOf, readRows, taskOrder } from './task_list.js';
+import { taskTable } from './task_table.js';
 
 /** @typedef {import('../app/types.js').View} View */
-/** @typedef {import('../app/types.js').TaskList} TaskList */
+/** @typedef {import('./task_list.js').Rows} Rows */
 /** @typedef {import('../app/types.js').TaskFilter} TaskFilter */
 /** @typedef {import('../app/types.js').BulkAction} BulkAction */
 
-const PAGE_TASKS = 50;
-const EVERY_MS = 3_000;
 const FORM = 'submit';
 
 /**
@@ -28,13 +27,13 @@ const FORM = 'submit';
  * @property {string} filterShown to drop the selection when another one is shown
  */
 
-/** @type {import('../app/types.js').Page<TaskList, State>} */
+/** @type {import('../app/types.js').Page<Rows, State>} */
 export const tasks = {
   name: 'tasks',
   title: ({ query }) =>
     ['Tasks', query.get('status')?.replace('_', ' '), query.get('task_type')].filter(Boolean).join(' · '),
   state: () => ({ ids: new Set(), isAll: false, trail: [], filterShown: '' }),
-  everyMs: EVERY_MS,
+  everyMs,
   load,
   draw,
 };
@@ -61,8 +60,7 @@ async function load(view, state) {
   // "Back" may lead to a page that is on the trail.
   const at = state.trail.indexOf(query.get('cursor') ?? '');
   if (at !== -1) state.trail = state.trail.slice(0, at);
-  const order = query.get('sort') === 'created' ? 'oldest' : '';
-  return calls.tasks({ ...filter, order, limit: PAGE_TASKS, cursor: query.get('cursor') ?? '' }, view.signal);
+  return readRows(query, filter, view.signal);
 }
 
 /** @param {State} state */
@@ -85,11 +83,10 @@ async function submit(view) {
   if ((await submitTask({ suggestions: { types, queues } })) !== null) void view.reload();
 }
 
-/** @param {View} view @param {TaskList} page @param {State} state */
+/** @param {View} view @param {Rows} page @param {State} state */
 function draw(view, page, state) {
-  const order = orderOf(view.route.query.get('sort'), '-created');
-  const isByPage = order.by !== 'created';
-  const rows = isByPage ? sorted(page.tasks, order, TASK_ORDERS) : page.tasks;
+  const order = taskOrder(view.route.query);
+  const reach = reachOf(page, order);
   const canAct = view.may('cancel_tasks') || view.may('submit_tasks');
   return [
     h(
@@ -108,17 +105,13 @@ function draw(view, page, state) {
     ),
     filterBar(view),
     selectionBar(view, page, state),
-    isByPage
-      ? h(
-          'p',
-          { class: 'faint', key: 'order-note' },
-          `Sorted by ${order.by} within this page; the pages themselves go by creation.`,
-        )
-      : h('span', { key: 'no-note' }),
+    reach === null
+      ? h('span', { key: 'no-note' })
+      : h('p', { class: 'faint', key: 'order-note', 'data-test': 'order-note' }, reach),
     taskTable({
       name: 'tasks',
       caption: 'Tasks',
-      rows,
+      rows: page.tasks,
       order,
       onOrder: (by) => view.setQuery({ sort: nextOrder(order, by), cursor: null }),
       ...(canAct ? { selection: selectionOf(view, page, state) } : {}),
@@ -128,7 +121,7 @@ function draw(view, page, state) {
   ];
 }
 
-/** @param {View} view @param {TaskList} page @param {State} state @returns {import('../components/table.js').Selection} */
+/** @param {View} view @param {Rows} page @param {State} state @returns {import('../components/table.js').Selection} */
 function selectionOf(view, page, state) {
   const ids = state.isAll ? new Set(page.tasks.map((task) => task.task_id)) : state.ids;
   const changed = () => {
@@ -139,7 +132,7 @@ function selectionOf(view, page, state) {
   return { ids, changed };
 }
 
-/** @param {View} view @param {TaskList} page @param {State} state */
+/** @param {View} view @param {Rows} page @param {State} state */
 function selectionBar(view, page, state) {
   const chosen = state.isAll ? page.total : state.ids.size;
   if (chosen === 0) return h('span', { key: 'no-selection' });
@@ -188,7 +181,7 @@ function selectionBar(view, page, state) {
   );
 }
 
-/** @param {View} view @param {TaskList} page @param {State} state @param {BulkAction} name @param {string} text */
+/** @param {View} view @param {Rows} page @param {State} state @param {BulkAction} name @param {string} text */
 function action(view, page, state, name, text) {
   if (!view.may(PERMISSIONS[name])) return null;
   const act = async () => {
@@ -216,10 +209,10 @@ function action(view, page, state, name, text) {
   );
 }
 
-/** @param {View} view @param {TaskList} page @param {State} state */
+/** @param {View} view @param {Rows} page @param {State} state */
 function pager(view, page, state) {
   const cursor = view.route.query.get('cursor');
-  const { next_cursor: next } = page;
+  const { next } = page;
   const ahead = () => {
     state.trail.push(cursor ?? '');
     view.setQuery({ cursor: next });
