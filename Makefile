@@ -111,8 +111,8 @@ faults: setup servers  ## kill and stop Redis, RabbitMQ and the broker ROUNDS (5
 duckfaults: setup servers  ## kill and stop Redis, PostgreSQL and the broker ROUNDS (50) times each under StackDuck's load
 	@$(BIN)/python -m tests.stackduck --rounds $(ROUNDS)
 
-sim: setup  ## simulate a cluster under SEEDS (100) random schedules of faults, from seed FIRST (1) on
-	@$(BIN)/python -m tests.sim --seeds $(SEEDS) --first $(FIRST) --processes $(JOBS)
+sim: setup  ## simulate a cluster under SEEDS (100) random schedules of faults, from seed FIRST (1) on; SHORT=1: short ones
+	@$(BIN)/python -m tests.sim --seeds $(SEEDS) --first $(FIRST) --processes $(JOBS) $(if $(SHORT),--short)
 
 chaos: setup tracers  ## break a cluster of NODES (3) real brokers for MINUTES (5) in every way and check what it had acknowledged
 	@$(BIN)/python -m tests.cluster.chaos --minutes $(MINUTES) --nodes $(NODES)

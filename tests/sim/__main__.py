@@ -9,7 +9,7 @@ import time
 from tests.sim.campaign import Totals, run_many, shrunken
 from tests.sim.makes import MAKES
 from tests.sim.run import Report, run
-from tests.sim.schedule import from_seed
+from tests.sim.schedule import brisk, from_seed
 
 PROGRESS_SECONDS = 10.0
 SHRINK_MAX = 3
@@ -24,17 +24,20 @@ def main() -> int:
     parser.add_argument("--kind", choices=sorted(MAKES), default=next(reversed(MAKES)), help="of node")
     parser.add_argument("--seed", type=int, help="run this one alone and show what it did")
     parser.add_argument("--keep", help="of its faults only these, by position")
+    parser.add_argument(
+        "--short", action="store_true", help="less work and as many faults in a third of the time"
+    )
     parser.add_argument("--no-shrink", action="store_true", help="leave failing schedules as they are")
     arguments = parser.parse_args()
     return _one(arguments) if arguments.seed is not None else _many(arguments)
 
 
 def _one(arguments: argparse.Namespace) -> int:
-    schedule = from_seed(arguments.seed)
+    schedule = (brisk if arguments.short else from_seed)(arguments.seed)
     if arguments.keep is not None:
         schedule = schedule.keep([int(position) for position in arguments.keep.split(",") if position])
     report = run(schedule, MAKES[arguments.kind])
-    _show(report, arguments.kind, list(range(len(schedule.faults))), arguments.keep)
+    _show(report, arguments, list(range(len(schedule.faults))), arguments.keep)
     totals = Totals()
     totals.add(report)
     print("\n".join(totals.lines()))
@@ -45,7 +48,7 @@ def _many(arguments: argparse.Namespace) -> int:
     totals = Totals()
     told = began = time.monotonic()
     seeds = range(arguments.first, arguments.first + arguments.seeds)
-    for report in run_many(arguments.kind, seeds, processes=arguments.processes):
+    for report in run_many(arguments.kind, seeds, processes=arguments.processes, is_short=arguments.short):
         totals.add(report)
         if report.has_failed:
             print(f"seed {report.schedule.seed} failed: {', '.join(sorted(report.kinds))}", flush=True)
@@ -58,18 +61,19 @@ def _many(arguments: argparse.Namespace) -> int:
     for report in [] if arguments.no_shrink else totals.failed[:SHRINK_MAX]:
         schedule, kept = shrunken(report, arguments.kind)
         keep = ",".join(map(str, kept))
-        _show(run(schedule, MAKES[arguments.kind]), arguments.kind, kept, keep)
+        _show(run(schedule, MAKES[arguments.kind]), arguments, kept, keep)
     return 1 if totals.failed else 0
 
 
-def _show(report: Report, kind: str, positions: list[int], keep: str | None) -> None:
+def _show(report: Report, arguments: argparse.Namespace, positions: list[int], keep: str | None) -> None:
     print(f"\nseed {report.schedule.seed}: {report.schedule.options}")
     for position, fault in zip(positions, report.schedule.faults, strict=True):
         print(f"  {position:3d} {fault}")
     for violation in report.violations:
         print(f"  ! {violation}")
     again = f" --keep '{keep}'" if keep is not None else ""
-    print(f"again: python -m tests.sim --kind {kind} --seed {report.schedule.seed}{again}")
+    short = " --short" if arguments.short else ""
+    print(f"again: python -m tests.sim --kind {arguments.kind} --seed {report.schedule.seed}{short}{again}")
 
 
 if __name__ == "__main__":

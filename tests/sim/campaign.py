@@ -10,7 +10,7 @@ from functools import partial
 
 from tests.sim.makes import MAKES
 from tests.sim.run import Report, run
-from tests.sim.schedule import Schedule, from_seed
+from tests.sim.schedule import Schedule, brisk, from_seed
 from tests.sim.shrink import shrink
 
 
@@ -74,18 +74,19 @@ class Totals:
             yield f"{title}: {text or 'none'}"
 
 
-def run_seed(name: str, seed: int) -> Report:
+def run_seed(name: str, seed: int, *, is_short: bool = False) -> Report:
     """In a process of its own: what is run is named, not sent."""
-    return run(from_seed(seed), MAKES[name])
+    return run(brisk(seed) if is_short else from_seed(seed), MAKES[name])
 
 
-def run_many(name: str, seeds: Iterable[int], *, processes: int) -> Iterator[Report]:
-    """Reports in the order of the seeds."""
+def run_many(name: str, seeds: Iterable[int], *, processes: int, is_short: bool = False) -> Iterator[Report]:
+    """Reports in the order of the seeds. is_short: see `schedule.brisk`."""
+    run_one = partial(run_seed, name, is_short=is_short)
     if processes == 1:
-        yield from map(partial(run_seed, name), seeds)
+        yield from map(run_one, seeds)
         return
     with ProcessPoolExecutor(processes) as pool:
-        yield from pool.map(partial(run_seed, name), seeds, chunksize=4)
+        yield from pool.map(run_one, seeds, chunksize=4)
 
 
 def shrunken(report: Report, name: str) -> tuple[Schedule, list[int]]:

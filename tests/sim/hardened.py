@@ -207,7 +207,9 @@ class HardNode:
         return frozenset(self.core.configuration.voters if self.core is not None else ())
 
     def matches(self) -> dict[str, int]:
-        return self.core.status.match if self.core is not None else {}
+        if self.core is None:
+            return {}
+        return {peer: progress.match for peer, progress in self.core._sender.peers.items()}
 
     def term_at(self, index: int) -> int | None:
         journal = self.journal

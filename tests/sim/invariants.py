@@ -104,11 +104,12 @@ class Invariants:
 
     def _look_at_matches(self, leader: SimNode, term: int) -> None:
         assert leader.raft is not None
+        members = leader.raft.members
         for name, index in leader.raft.matches().items():
-            follower = self._named(name)
-            if follower is None or follower.raft is None or follower.raft.term != term or index <= 1:
+            if index <= 1 or name not in members:
                 continue
-            if name not in leader.raft.members:
+            follower = self._named(name)
+            if follower is None or follower.raft is None or follower.raft.term != term:
                 continue
             mine, theirs = leader.raft.term_at(index), follower.raft.durable_term_at(index)
             if mine is not None and theirs != 0 and theirs != mine:

@@ -44,10 +44,12 @@ class SimHandle:
         loop = self._loop
         if self.is_cancelled or loop.is_dead:
             return
-        if loop.hold_back(self):
+        if loop.paused_until > loop.world.now:
+            loop.world.at(loop.paused_until, self)
             return
-        before = asyncio._get_running_loop()
-        _set_running_loop(loop)
+        # Nobody asks for the running loop between two events, so it is not taken back: see `run`.
+        if asyncio._get_running_loop() is not loop:
+            _set_running_loop(loop)
         try:
             if self._context is None:
                 self._callback(*self._args)
@@ -55,8 +57,6 @@ class SimHandle:
                 self._context.run(self._callback, *self._args)
         except Exception as error:  # noqa: BLE001 - as asyncio's own handles do
             loop.call_exception_handler({"exception": error})
-        finally:
-            _set_running_loop(before)
 
 
 class SimLoop(AbstractEventLoop):
@@ -64,7 +64,7 @@ class SimLoop(AbstractEventLoop):
 
     def __init__(self, world: World, on_raised: OnRaised) -> None:
         """on_raised: told of what a callback raised."""
-        self._world = world
+        self.world = world
         self._on_raised = on_raised
         self.is_dead = False
         self.paused_until = 0.0
@@ -73,13 +73,13 @@ class SimLoop(AbstractEventLoop):
     # ------------------------------------------------------------ what asyncio asks of a loop
 
     def time(self) -> float:
-        return self._world.now
+        return self.world.now
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> Any:
         handle = SimHandle(self, callback, args, context)
-        self._world.at(self._world.now, handle)
+        self.world.at(self.world.now, handle)
         return handle
 
     call_soon_threadsafe = call_soon  # type: ignore[assignment]
@@ -87,13 +87,13 @@ class SimLoop(AbstractEventLoop):
     def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> Any:
-        return self.call_at(self._world.now + delay, callback, *args, context=context)
+        return self.call_at(self.world.now + delay, callback, *args, context=context)
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> Any:
         handle = SimHandle(self, callback, args, context)
-        self._world.at(when, handle)
+        self.world.at(when, handle)
         return handle
 
     def create_future(self) -> Future[Any]:
@@ -123,14 +123,12 @@ class SimLoop(AbstractEventLoop):
         """Do it now as if the loop had called it; what it raises goes to on_raised."""
         if self.is_dead:
             return
-        before = asyncio._get_running_loop()
-        _set_running_loop(self)
+        if asyncio._get_running_loop() is not self:
+            _set_running_loop(self)
         try:
             action()
         except Exception as error:  # noqa: BLE001 - the process decides what becomes of it
             self._on_raised(error)
-        finally:
-            _set_running_loop(before)
 
     def pause_until(self, when: float) -> None:
         self.paused_until = max(self.paused_until, when)
@@ -142,10 +140,3 @@ class SimLoop(AbstractEventLoop):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             if getcoroutinestate(coro := task.get_coro()) == CORO_CREATED:  # type: ignore[arg-type]
                 coro.close()
-
-    def hold_back(self, handle: SimHandle) -> bool:
-        """Whether the process stands still: then the handle is due when it goes on."""
-        is_paused = self.paused_until > self._world.now
-        if is_paused:
-            self._world.at(self.paused_until, handle)
-        return is_paused

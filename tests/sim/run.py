@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio.events import _set_running_loop
 from collections import Counter
 from typing import NamedTuple
 
@@ -63,6 +64,7 @@ def run(schedule: Schedule, make: Make, *, to_first: bool = False) -> Report:
             cluster.invariants.violated("I15 storm", "", str(error))
         finally:
             cluster.close()
+            _set_running_loop(None)
     invariants, history = cluster.invariants, workload.history
     return Report(
         schedule,

@@ -44,15 +44,18 @@ class World:
 
     def run_until(self, when: float, *, unless: Callable[[], bool] | None = None) -> None:
         """Let everything happen that is due by then, or until `unless` is true. Raises StormError."""
-        waiting = self._due
-        while waiting and waiting[0][0] <= when:
-            if unless is not None and unless():
-                return
-            due, _, action = heappop(waiting)
-            if due > self.now:
-                self.now = due
-            self.events += 1
-            if self.events > EVENTS_MAX or len(waiting) > PENDING_MAX:
-                raise StormError(f"{self.events} events, {len(waiting)} waiting")
-            action()
+        waiting, events = self._due, self.events
+        try:
+            while waiting and waiting[0][0] <= when:
+                if unless is not None and unless():
+                    return
+                due, _, action = heappop(waiting)
+                if due > self.now:
+                    self.now = due
+                events += 1
+                if events > EVENTS_MAX or len(waiting) > PENDING_MAX:
+                    raise StormError(f"{events} events, {len(waiting)} waiting")
+                action()
+        finally:
+            self.events = events
         self.now = max(self.now, when)
