@@ -81,17 +81,35 @@ class Call:
         self._has_begun_answer = False
         self._is_ended = False
         self._is_closed = False
+        self._is_watched = False
         self._is_said = False
 
     def begin(self) -> None:
         """Serve it; never raises."""
-        core.receive_close(self._call, self._closed)
+        if not isinstance(self._handler, Prompt):
+            self.watch()
         if self._handler is None:
             self._host.refuse(self, Unsupported("there is no such method"))
         elif not isinstance(self._handler, Prompt) and self._handler.request_streaming:
             self._run(self._stream(self))
         else:
             core.receive_message(self._call, self._asked)
+
+    def watch(self) -> None:
+        """Hear of it when the caller leaves.
+
+        To be called now and then: most calls are answered before it is worth an event of its own.
+        """
+        if not (self._is_watched or self._is_ended):
+            self._is_watched = True
+            core.receive_close(self._call, self._closed)
+
+    def abandon(self) -> None:
+        """The server was told to cut all calls, and waits until nobody holds one of the core's."""
+        if not self._is_watched:
+            self._is_ended = True
+            self._call = None
+            self._host.over(self)
 
     # ------------------------------------------------------------ for handlers
 
@@ -149,7 +167,7 @@ class Call:
         """The answer of a unary call, and with it its end; nothing when it has ended."""
         if not self._is_ended:
             self._is_ended = True
-            core.send_last(self._call, data, self._said)
+            core.send_last(self._call, data, self._said, with_close=self._watches_to_the_end())
 
     def end(self, code: grpc.StatusCode, details: str, trailing: core.Metadata = ()) -> None:
         """End the call with this status; nothing when it has ended."""
@@ -159,19 +177,24 @@ class Call:
         number: int = code.value[0]
         is_first = not self._has_begun_answer
         core.send_status(
-            self._call, self._said, is_first=is_first, code=number, details=details, trailing=trailing
+            self._call,
+            self._said,
+            is_first=is_first,
+            with_close=self._watches_to_the_end(),
+            code=number,
+            details=details,
+            trailing=trailing,
         )
 
     # ------------------------------------------------------------ one handler
 
     def turn_away(self, error: TqError) -> None:
         """Instead of `begin`."""
-        core.receive_close(self._call, self._closed)
         self._host.refuse(self, error)
 
     def _asked(self, event: Any) -> None:
         data = core.message_of(event)
-        if self._is_closed:
+        if self._is_closed or self._is_ended:
             return
         if data is None:
             self._host.refuse(self, BadRequest("there was no request"))
@@ -237,6 +260,13 @@ class Call:
             self._is_ended = self._is_said = True
             core.cancel(self._call)
             self._look_if_over()
+
+    def _watches_to_the_end(self) -> bool:
+        """Whether the close comes in one event with the answer."""
+        if self._is_watched:
+            return False
+        self._is_closed = True
+        return True
 
     def _said(self, _event: Any) -> None:
         self._is_said = True

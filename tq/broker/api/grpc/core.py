@@ -73,7 +73,7 @@ def message_of(event: Any) -> bytes | None:
 
 def receive_close(call: Any, tag: Tag) -> None:
     """Comes once for every call, when it is over; `was_cut` says how."""
-    call.start_server_batch((cygrpc.ReceiveCloseOnServerOperation(NO_FLAGS),), tag)
+    call.start_server_batch((_close(),), tag)
 
 
 def was_cut(event: Any) -> bool:
@@ -87,17 +87,28 @@ def send(call: Any, data: bytes, tag: Tag, *, is_first: bool) -> None:
     call.start_server_batch((_initial(), message) if is_first else (message,), tag)
 
 
-def send_last(call: Any, data: bytes, tag: Tag) -> None:
-    """The answer of a call that has no other, with the status OK."""
-    call.start_server_batch((_initial(), cygrpc.SendMessageOperation(data, NO_FLAGS), _status()), tag)
+def send_last(call: Any, data: bytes, tag: Tag, *, with_close: bool) -> None:
+    """The answer of a call that has no other, with the status OK. with_close: as `receive_close`, in the same event."""
+    answer = (_initial(), cygrpc.SendMessageOperation(data, NO_FLAGS), _status())
+    call.start_server_batch((*answer, _close()) if with_close else answer, tag)
 
 
 def send_status(
-    call: Any, tag: Tag, *, is_first: bool, code: int = 0, details: str = "", trailing: Metadata = ()
+    call: Any,
+    tag: Tag,
+    *,
+    is_first: bool,
+    with_close: bool,
+    code: int = 0,
+    details: str = "",
+    trailing: Metadata = (),
 ) -> None:
-    """End the call."""
-    status = _status(code, details, trailing)
-    call.start_server_batch((_initial(), status) if is_first else (status,), tag)
+    """End the call. with_close: as `send_last` has it."""
+    operations = [_initial()] if is_first else []
+    operations.append(_status(code, details, trailing))
+    if with_close:
+        operations.append(_close())
+    call.start_server_batch(tuple(operations), tag)
 
 
 def cancel(call: Any) -> None:
@@ -107,6 +118,10 @@ def cancel(call: Any) -> None:
 
 def _initial() -> Any:
     return cygrpc.SendInitialMetadataOperation(None, NO_FLAGS)
+
+
+def _close() -> Any:
+    return cygrpc.ReceiveCloseOnServerOperation(NO_FLAGS)
 
 
 def _status(code: int = 0, details: str = "", trailing: Metadata = ()) -> Any:

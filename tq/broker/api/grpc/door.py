@@ -181,6 +181,8 @@ class GrpcDoor:
 
     def _sweep(self) -> None:
         self._calls.sweep()
+        for server in self._servers:
+            server.sweep()
         self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
 
 

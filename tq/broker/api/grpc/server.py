@@ -78,7 +78,14 @@ class Server:
                 await asyncio.shield(self._stopped)
         except TimeoutError:
             self._server.cancel_all_calls()
+            for call in tuple(self._calls):
+                call.abandon()
             await asyncio.shield(self._stopped)
+
+    def sweep(self) -> None:
+        """To be called about once a second: callers that have left while their call goes on are noticed by the next."""
+        for call in tuple(self._calls):
+            call.watch()
 
     def over(self, call: Call) -> None:
         self._calls.discard(call)
