@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 import uvloop
@@ -32,15 +33,20 @@ SLOW = {
     "grpc": b"PRI * HTTP/2.0\r\n\r\n",
 }
 """How somebody begins who then sends a byte a second."""
+BEGUN = {"grpc": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))}
+"""What those say at once who say nothing more: HTTP/2's preface keeps a connection beyond the time for a handshake."""
+AGAIN_S = 0.05
+"""An honest client that is hung up on comes again after so long; its time goes on."""
 
 
 class Crowd:
-    """Every other of them says nothing; the others send their beginning a byte a second."""
+    """Every other of them is idle; the others send their beginning a byte a second."""
 
     def __init__(self, door: str, address: str) -> None:
         self._host, _, port = address.rpartition(":")
         self._port = int(port)
         self._said = SLOW[door]
+        self._begun = BEGUN.get(door, b"")
         self._writers: list[asyncio.StreamWriter] = []
         self._turn = 0
 
@@ -53,6 +59,8 @@ class Crowd:
     async def _dial(self) -> None:
         with suppress(OSError):
             _, writer = await asyncio.open_connection(self._host, self._port)
+            if len(self._writers) % 2:
+                writer.write(self._begun)
             self._writers.append(writer)
 
     def drip(self) -> None:
@@ -140,26 +148,45 @@ def allow_files(count: int) -> int:
     return min(count, soft - FILES_SPARE)
 
 
-async def _p99_ms(door: str, address: str) -> float:
-    """Of REQUESTS connections, each with two requests."""
-    took = []
+class Took(NamedTuple):
+    """Of REQUESTS connections, each with two requests. turned_away: how often one was hung up on, and came again."""
+
+    p99_ms: float
+    longest_ms: float
+    turned_away: int
+
+
+async def _took(door: str, address: str) -> Took:
+    took, turned_away = [], 0
     for _ in range(REQUESTS):
         start = time.perf_counter()
-        await ASK[door](address, times=2)
+        while not await _is_answered(door, address):
+            turned_away += 1
+            await asyncio.sleep(AGAIN_S)
         took.append((time.perf_counter() - start) * 1000)
-    return sorted(took)[len(took) * 99 // 100]
+    took.sort()
+    return Took(took[len(took) * 99 // 100], took[-1], turned_away)
+
+
+async def _is_answered(door: str, address: str) -> bool:
+    try:
+        await ASK[door](address, times=2)
+    except (OSError, EOFError):
+        return False
+    return True
 
 
 async def _measure(door: str, count: int) -> str:
     with tempfile.TemporaryDirectory() as directory, start_broker(Path(directory)) as broker:
         address = address_of(broker, door)
-        await _p99_ms(door, address)
-        before_ms, before_mb = await _p99_ms(door, address), memory_mb(broker)
+        await _took(door, address)
+        before, before_mb = await _took(door, address), memory_mb(broker)
         async with crowded(door, address, count):
-            beside_ms, beside_mb = await _p99_ms(door, address), memory_mb(broker)
+            beside, beside_mb = await _took(door, address), memory_mb(broker)
     return (
-        f"{door}: {count:,} connections; p99 of a new connection with two requests {before_ms:.1f} ms, "
-        f"beside them {beside_ms:.1f} ms ({beside_ms / before_ms:.1f} x); memory +{beside_mb - before_mb:.0f} MB"
+        f"{door}: {count:,} connections; p99 of a new connection with two requests {before.p99_ms:.1f} ms, "
+        f"beside them {beside.p99_ms:.1f} ms ({beside.p99_ms / before.p99_ms:.1f} x), longest {before.longest_ms:.1f} and "
+        f"{beside.longest_ms:.1f} ms, turned away {beside.turned_away}; memory +{beside_mb - before_mb:.0f} MB"
     )
 
 

@@ -21,7 +21,6 @@ def test_a_crowd_keeps_nobody_out_and_costs_little_memory(door: str, tmp_path: P
     count = allow_files(CONNECTIONS)
     assert count > 1_000, "this machine lets a process have too few open files to fill a door"
 
-    # gRPC's own limit cannot send the silent away for who comes: there the time for a handshake has to pass first.
     async def scenario(address: str) -> None:
         await ASK[door](address, times=1)
         before_mb = memory_mb(broker)

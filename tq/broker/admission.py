@@ -25,6 +25,8 @@ class Limits:
     queue_depth_max: int = 100_000
     """Waiting tasks in all queues together; each costs memory for its head for as long as it waits."""
     connections_max: int = 1_000
+    idlers_max: int = 0
+    """Beyond that, at a door that can neither see who only waits nor send them away (gRPC): 15 KB of memory each."""
     refusals_max: int = 128
     """Connections over the limit that are being told so at one time; more are dropped without a word."""
     bytes_in_flight_max: int = 64 * MIB

@@ -13,6 +13,7 @@ import gc
 import resource
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from tq.broker.access import OpenAccess
@@ -43,6 +44,8 @@ from tq.verbs import Draining, Push
 
 _log = get_logger("broker")
 
+IDLERS_MAX = 10_000
+"""Idle connections that keep nobody out of a gRPC port, if the system allows so many files: 150 MB at the most."""
 FILES_BESIDE_CONNECTIONS = 512
 """Descriptors that RocksDB, the log and the listeners may need."""
 DRAIN_MS = 1_500
@@ -111,7 +114,7 @@ class Node:
             foundation = await lay(base, stack)
             self._member = foundation.member
             native, log = foundation.native, foundation.log
-            admission = Admission(limits_of(self._config))
+            admission = Admission(replace(limits_of(self._config), idlers_max=self._allow_files()))
             observer = Observer()
             node_id = self._config.raft.node_id
             exporter = Exporter(
@@ -132,7 +135,6 @@ class Node:
             with opening(f"the data in {self._config.persistence.data_dir}"):
                 await foundation.anywhere.start()
             _tune_collector()
-            self._allow_files()
             addresses = {"tcp": await self._open_door(door)}
             for other in self._others:
                 addresses[other.name] = await self._open_other(other)
@@ -283,9 +285,14 @@ class Node:
             )
         stack.callback(metrics.close)
 
-    def _allow_files(self) -> None:
-        """Raise this process's limit of open files to what max_connections may take; warn when it is not allowed."""
-        doors = 1 + len(self._others)
+    def _allow_files(self) -> int:
+        """Raise this process's limit of open files to what connections may take; warn when it is not allowed.
+
+        Returns how many connections beyond max_connections a gRPC port may hold.
+        """
+        api = self._config.api
+        grpc_ports = sum(port is not None for port in (api.grpc_port, api.stackduck_port))
+        doors = 1 + (api.rest_port is not None) + grpc_ports
         needed = doors * self._config.broker.max_connections + FILES_BESIDE_CONNECTIONS
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if hard != resource.RLIM_INFINITY and hard < needed:
@@ -294,8 +301,13 @@ class Node:
             )
             _log.warning("files_limited", text, allowed=hard, needed=needed)
             needed = hard
-        if soft != resource.RLIM_INFINITY and soft < needed:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+        idlers = IDLERS_MAX
+        if hard != resource.RLIM_INFINITY:
+            idlers = min(idlers, (hard - needed) // max(1, grpc_ports))
+        wanted = needed + grpc_ports * idlers
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return idlers
 
 
 def limits_of(config: BrokerConfig) -> Limits:

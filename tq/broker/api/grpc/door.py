@@ -192,7 +192,7 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", PEER_FRAME_BYTES_MAX),
         ("grpc.max_concurrent_streams", STREAMS_PER_CONNECTION_MAX),
         # One more is hung up on at once.
-        ("grpc.max_allowed_incoming_connections", limits.connections_max),
+        ("grpc.max_allowed_incoming_connections", limits.connections_max + limits.idlers_max),
         ("grpc.max_metadata_size", HEADERS_BYTES_MAX),
         ("grpc.absolute_max_metadata_size", HEADERS_BYTES_MAX),
         ("grpc.server_handshake_timeout_ms", limits.handshake_ms),
