@@ -18,6 +18,7 @@ IMPORTERS: dict[str, tuple[str, ...]] = {
     "grpc": ("tq/proto/", "tq/broker/api/grpc/", "tq/broker/api/stackduck/"),
     "grpc_health": ("tq/broker/api/grpc/door.py",),
     "grpc_reflection": ("tq/broker/api/grpc/door.py",),
+    "hiredis": ("tq/broker/adapters/stackduck/wire.py",),
     "h11": ("tq/broker/api/rest/http_connection.py",),
     "msgpack": (
         "tq/protocol/",
@@ -34,7 +35,7 @@ IMPORTERS: dict[str, tuple[str, ...]] = {
     "pytest": ("tq/testing/__init__.py",),
     "prometheus_client": ("tq/exposition.py", "tq/broker/metrics/", "tq/worker/metrics.py"),
     "psutil": ("tq/worker/upkeep.py",),
-    "redis": ("tq/client/rustq/redis_storage.py", "tq/broker/adapters/stackduck/redis_queue.py"),
+    "redis": ("tq/client/rustq/redis_storage.py", "tq/broker/adapters/stackduck/"),
     "rich": ("tq/admin/",),
     "rocksdict": (
         "tq/broker/rocksdb/",
@@ -59,6 +60,7 @@ DISTRIBUTIONS = {
     "grpc_health": "grpcio-health-checking",
     "grpc_reflection": "grpcio-reflection",
     "h11": "uvicorn",
+    "hiredis": "redis",
     "opentelemetry": "opentelemetry-api",
     "prometheus_client": "prometheus-client",
     "pydantic": "fastapi",

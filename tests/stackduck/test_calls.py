@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from tests.stackduck.serving import Servers, deployed, run
+from tests.metrics.logged import logged
+from tests.stackduck.serving import Deployment, Servers, deployed, run
+from tq.ids import new_id
+from tq.retry import EXPONENTIAL, RetryPolicy
+from tq.task import TaskSpec, TaskView
+from tq.verbs import GetTask, Submit
 
 
 def test_job_goes_from_enqueue_to_completed(servers: Servers) -> None:
@@ -100,5 +105,32 @@ def test_retry_has_no_limit_and_counts(servers: Servers) -> None:
             assert await broker.retry(job_id, "once more")
             row = await here.row(job_id)
             assert (row["status"], row["retry_count"], row["error_message"]) == ("Queued", 1, "once more")
+
+    run(scenario())
+
+
+def test_what_is_rounded_is_shown_counted_and_logged_once(servers: Servers) -> None:
+    async def scenario() -> None:
+        with logged("warning") as log:
+            async with deployed(servers) as here:
+                await look_at_what_is_rounded(here)
+            assert len(log.lines("rounded")) == 1
+
+    async def look_at_what_is_rounded(here: Deployment) -> None:
+        broker = await here.broker()
+        spread = RetryPolicy(EXPONENTIAL, 30_000, 2_000, 3_600_000, jitter_permille=100)
+        exact = TaskSpec(new_id(), "mail", queue="stackduck", priority=200)
+        rounded = [
+            TaskSpec(new_id(), "mail", queue="stackduck", priority=230),
+            TaskSpec(new_id(), "mail", queue="stackduck", retry=spread),
+        ]
+        await broker.ask(Submit((exact, *rounded)))
+
+        assert broker.backend.store_measures().events["rounded"] == 2
+        assert not broker.backend.capabilities.priorities
+        assert not broker.backend.capabilities.jitter
+        views = [await broker.ask(GetTask(each.task_id)) for each in rounded]
+        assert [view.priority for view in views if isinstance(view, TaskView)] == [200, 150]
+        assert [view.retry.jitter_permille for view in views if isinstance(view, TaskView)] == [0, 0]
 
     run(scenario())

@@ -29,6 +29,8 @@ class Peer(Protocol):
 class Capabilities(NamedTuple):
     """What a backend can do; a verb outside of it is answered Unsupported.
 
+    priorities: each of the 256 counts; otherwise a task is kept, and shown, with that of its tier. jitter: retries are spread
+    as their policy says; otherwise they are not, and the policy is shown without.
     ends_by_id: a SettleItem with token 0 ends a task whoever holds it, and the caller need not be a worker.
     """
 
@@ -39,6 +41,8 @@ class Capabilities(NamedTuple):
     claims: bool = True
     expiry: bool = True
     ends_by_id: bool = False
+    priorities: bool = True
+    jitter: bool = True
 
 
 class Backend(Protocol):

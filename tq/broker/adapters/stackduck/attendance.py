@@ -11,7 +11,7 @@ from tq.broker.adapters.stackduck.parts import Parts
 from tq.broker.adapters.stackduck.redis_queue import Lease
 from tq.broker.adapters.stackduck.sessions import Held, OpenClaim, Session
 from tq.broker.adapters.stackduck.settling import Settling
-from tq.broker.adapters.stackduck.stores import StoreAway
+from tq.broker.adapters.stackduck.stores import StoreAway, outward
 from tq.broker.backend import Answer, Peer
 from tq.broker.compat.stackduck.enqueue import LEASE_MS
 from tq.broker.compat.stackduck.stored import BadJob, read_job
@@ -210,7 +210,7 @@ class Attendance:
             elif not result:
                 codes[position] = SETTLED_LEASE_LOST
             if not left:
-                answer(Settled(bytes(codes)) if failure is None else failure)
+                answer(Settled(bytes(codes)) if failure is None else outward(failure))
 
         for position, item in enumerate(items):
             held = self._parts.sessions.find(session, item.task_id, item.token)

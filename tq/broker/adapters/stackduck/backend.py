@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from tq.broker.adapters.stackduck.attendance import Attendance
@@ -82,7 +83,14 @@ from tq.version import VERSION
 
 SWEEP_SECONDS = 0.5
 CAPABILITIES = Capabilities(
-    dependencies=False, unique_keys=False, pause=False, backup=False, expiry=False, ends_by_id=True
+    dependencies=False,
+    unique_keys=False,
+    pause=False,
+    backup=False,
+    expiry=False,
+    ends_by_id=True,
+    priorities=False,
+    jitter=False,
 )
 _NO_CLUSTER = "no cluster: any number of brokers share them as they come and go"
 _CANNOT: dict[type[Request], str] = {
@@ -171,16 +179,16 @@ class StackDuckBackend:
         attendance, reading, operating, by_name = (
             self._attendance, self._reading, self._operating, self._by_name,
         )  # fmt: skip
-        answer_with = reading.answer
+        answer_with, change_with = reading.answer, partial(reading.answer, changes=True)
         return {
             Submit: self._intake.submit,
             Settle: attendance.settle,
             GetTask: reading.get,
             WatchTasks: reading.watch,
-            Cancel: lambda _, ask, answer: answer_with(by_name.cancel(ask.task_id, ask.force), answer),
-            Retry: lambda _, ask, answer: answer_with(by_name.retry(ask.task_id, ask.max_retries), answer),
+            Cancel: lambda _, ask, answer: change_with(by_name.cancel(ask.task_id, ask.force), answer),
+            Retry: lambda _, ask, answer: change_with(by_name.retry(ask.task_id, ask.max_retries), answer),
             ListTasks: reading.page,
-            Purge: lambda _, ask, answer: answer_with(operating.purge(ask), answer),
+            Purge: lambda _, ask, answer: change_with(operating.purge(ask), answer),
             GetCluster: lambda _, ask, answer: answer(self._cluster()),
             GetHealth: lambda _, ask, answer: answer(self._health()),
             Register: attendance.register,
@@ -195,9 +203,9 @@ class StackDuckBackend:
             ListWorkers: lambda _, ask, answer: answer(operating.workers()),
             ListQueues: lambda _, ask, answer: answer_with(operating.queues(), answer),
             ListFailures: lambda _, ask, answer: answer_with(operating.failures(ask), answer),
-            CancelMany: lambda _, ask, answer: answer_with(operating.cancel_many(ask), answer),
-            RetryMany: lambda _, ask, answer: answer_with(operating.retry_many(ask), answer),
-            ForgetMany: lambda _, ask, answer: answer_with(operating.forget_many(ask), answer),
+            CancelMany: lambda _, ask, answer: change_with(operating.cancel_many(ask), answer),
+            RetryMany: lambda _, ask, answer: change_with(operating.retry_many(ask), answer),
+            ForgetMany: lambda _, ask, answer: change_with(operating.forget_many(ask), answer),
             **dict.fromkeys(_CANNOT, _refuse),
         }
 
@@ -324,7 +332,12 @@ class StackDuckBackend:
 
 
 def _events(tally: Tally) -> dict[str, int]:
-    return {"set_aside": tally.set_aside, "swept": tally.swept, "requeued": tally.requeued}
+    return {
+        "set_aside": tally.set_aside,
+        "swept": tally.swept,
+        "requeued": tally.requeued,
+        "rounded": tally.rounded,
+    }
 
 
 def _refuse(peer: Peer, request: Request, answer: Answer) -> None:

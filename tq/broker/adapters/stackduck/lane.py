@@ -14,7 +14,12 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 BATCH_MAX = 500
-"""Items that share one statement: enough to share a sync, few enough to hold nobody up."""
+"""What shares one statement, by weight: enough to share a sync, few enough to hold nobody up, and so that while one batch
+is with PostgreSQL the one before it can be with Redis."""
+
+
+def _one(_: object) -> int:
+    return 1
 
 
 class Lane(Generic[Item, Result]):
@@ -24,9 +29,15 @@ class Lane(Generic[Item, Result]):
         self,
         perform: Callable[[Sequence[Item]], Awaitable[Sequence[Result | TqError]]],
         on_fatal: Callable[[BaseException], None],
+        *,
+        weigh: Callable[[Item], int] = _one,
     ) -> None:
-        """perform: gives one result an item, in order; it may raise a TqError for all of them."""
+        """perform: gives one result an item, in order; it may raise a TqError for all of them.
+
+        weigh: what an item weighs; one that weighs more than BATCH_MAX is a batch by itself.
+        """
         self._perform = perform
+        self._weigh = weigh
         self._on_fatal = on_fatal
         self._waiting: deque[tuple[Item, Callable[[Result | TqError], None]]] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -57,13 +68,21 @@ class Lane(Generic[Item, Result]):
     async def _run(self) -> None:
         try:
             while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(BATCH_MAX, len(self._waiting)))]
+                batch = self._next_batch()
                 for (_, done), result in zip(batch, await self._results(batch), strict=True):
                     done(result)
         except Exception as error:  # noqa: BLE001  a result that was promised would never come
             self._on_fatal(error)
         finally:
             self._task = None
+
+    def _next_batch(self) -> list[tuple[Item, Callable[[Result | TqError], None]]]:
+        waiting, weigh = self._waiting, self._weigh
+        batch = [waiting.popleft()]
+        room = BATCH_MAX - weigh(batch[0][0])
+        while waiting and (room := room - weigh(waiting[0][0])) >= 0:
+            batch.append(waiting.popleft())
+        return batch
 
     async def _results(
         self, batch: Sequence[tuple[Item, Callable[[Result | TqError], None]]]

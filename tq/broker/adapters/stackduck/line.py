@@ -16,15 +16,20 @@ CONNECT_S = 3.0
 ANSWER_S = 5.0
 """StackDuck waits so long for a connection; here a server that is silent for so long counts as away."""
 _2000_US = 946_684_800_000_000
-AWAY = (
+CUT = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+)
+"""Of a statement that was sent, what leaves open whether it was done. What the library finds wrong itself it finds before
+it sends anything."""
+AWAY = (
+    *CUT,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidAuthorizationSpecificationError,
@@ -48,19 +53,23 @@ class Line:
         store.on_gone.append(self._throw_away)
 
     async def run(self, use: Callable[[asyncpg.Connection], Awaitable[R]], *, is_probe: bool = False) -> R:
-        """Raises StoreAway, at once while PostgreSQL is known to be away; and asyncpg's errors about the statement.
+        """Raises StoreAway, at once while PostgreSQL is known to be away, StoreCut when the statement may have been
+        done; and asyncpg's errors about the statement.
 
         is_probe: try even so.
         """
         if not self._store.is_up and not is_probe:
             raise self._store.away()
         async with self._turn:
+            was_asked = False
             try:
                 connection = await self._connected()
+                was_asked = True
                 return await self._within(ANSWER_S, connection, use(connection))
             except AWAY as error:
                 self._throw_away()
-                raise self._store.gone(error) from error
+                was_asked = was_asked and isinstance(error, CUT)
+                raise self._store.gone(error, was_asked=was_asked) from error
 
     async def _within(self, seconds: float, connection: Any, work: Awaitable[R]) -> R:
         """The library asks the server to cancel what takes too long, and waits for it: a server that is dead or stopped

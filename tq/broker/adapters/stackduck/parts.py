@@ -31,13 +31,15 @@ _log = get_logger("stackduck")
 
 @dataclass(slots=True)
 class Tally:
-    """Counted since the start. came: (status, task type). set_aside: members that could not be jobs."""
+    """Counted since the start. came: (status, task type). set_aside: members that could not be jobs. rounded: tasks whose
+    priority is kept as its tier, or whose jitter is left out."""
 
     came: Counter[tuple[str, str]] = field(default_factory=Counter)
     labels: Labels = field(default_factory=Labels)
     runs: dict[str, Histogram] = field(default_factory=dict)
     waits: Histogram = field(default_factory=lambda: Histogram(TASK_BOUNDS_MS))
     set_aside: int = 0
+    rounded: int = 0
     swept: int = 0
     requeued: int = 0
     """Rows that no queue knew, put back."""

@@ -36,6 +36,12 @@ FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::int[]
   AS u({_COLUMNS})
 ON CONFLICT (id) DO NOTHING RETURNING id
 """
+_INSERT_ONE = f"""
+INSERT INTO jobs ({_COLUMNS})
+VALUES ($1, $2, $3::text::jsonb, $4, $5, $6, $7, $8, $9, $10, $11, $12, COALESCE($13, NOW()), COALESCE($14, NOW()))
+ON CONFLICT (id) DO NOTHING RETURNING id
+"""
+"""The same for one: it takes two thirds of the time, and jobs mostly come one by one."""
 _ENDED = "('completed', 'failed', 'cancelled')"
 _CHANGE = f"""
 UPDATE jobs SET status = u.status, retry_count = u.retry_count, max_retries = u.max_retries,
@@ -78,7 +84,7 @@ class PostgresRows:
         self._writing, self._changing, self._reading = (Line(url, store) for _ in range(3))
         # A mark that is lost with the machine is found again: the job is in the running set then, or in its queue.
         self._marking = Line(url, store, settings={"synchronous_commit": "off"})
-        self.inserts: Lane[Sequence[StoredJob], set[bytes]] = Lane(self._insert, on_fatal)
+        self.inserts: Lane[Sequence[StoredJob], set[bytes]] = Lane(self._insert, on_fatal, weigh=len)
         """A verb's jobs, all or none -> the ids that were new."""
         self.changes: Lane[Change, bool] = Lane(self._change, on_fatal)
         """-> False when it had ended already (or, for one that revives, had not)."""
@@ -107,6 +113,11 @@ class PostgresRows:
     async def result_of(self, job_id: bytes) -> bytes | None:
         rows = await self.fetch("SELECT result FROM tq_results WHERE job_id = $1", job_id)
         return bytes(rows[0]["result"]) if rows else None
+
+    async def results_of(self, ids: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Of those that have one."""
+        rows = await self.fetch("SELECT job_id, result FROM tq_results WHERE job_id = ANY($1::uuid[])", ids)
+        return {row["job_id"]: bytes(row["result"]) for row in rows}
 
     async def list_jobs(self, where: str, *values: object) -> list[StoredJob]:
         """where: what follows `SELECT ... FROM jobs`."""
@@ -147,10 +158,13 @@ class PostgresRows:
         return results
 
     async def _insert_all(self, jobs: Sequence[StoredJob]) -> set[bytes]:
-        # Of an id that comes twice the first counts.
-        columns = list(zip(*({job.job_id: _row(job) for job in reversed(jobs)}).values(), strict=True))
         began_ns = self._clock.monotonic_ns()
-        rows = await self._writing.run(lambda c: c.fetch(_INSERT, *columns))
+        if len(jobs) == 1:
+            rows = await self._writing.run(lambda c: c.fetch(_INSERT_ONE, *_row(jobs[0])))
+        else:
+            # Of an id that comes twice the first counts.
+            columns = zip(*({job.job_id: _row(job) for job in reversed(jobs)}).values(), strict=True)
+            rows = await self._writing.run(lambda c: c.fetch(_INSERT, *columns))
         self.commits.observe(self._clock.monotonic_ns() - began_ns)
         return {row["id"] for row in rows}
 

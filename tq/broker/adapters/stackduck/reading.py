@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 
 from tq.broker.adapters.stackduck.by_name import ByName
 from tq.broker.adapters.stackduck.parts import Parts
+from tq.broker.adapters.stackduck.stores import outward
 from tq.broker.backend import Answer, Peer
 from tq.broker.compat.stackduck.names import job_type_of
 from tq.broker.compat.stackduck.stored import RUNNING, StoredJob
@@ -49,14 +50,14 @@ class Reading:
         self._by_name = by_name
         self._open_waits: dict[object, Callable[[], None]] = {}
 
-    def answer(self, work: Coroutine[None, None, Reply], answer: Answer) -> None:
-        """Answer with what this gives, or with the TqError it raises."""
+    def answer(self, work: Coroutine[None, None, Reply], answer: Answer, *, changes: bool = False) -> None:
+        """Answer with what this gives, or with the TqError it raises. changes: what is cut off may have happened."""
 
         async def run() -> None:
             try:
                 reply = await work
             except TqError as error:
-                answer(error)
+                answer(outward(error) if changes else error)
             else:
                 answer(reply)
 

@@ -19,6 +19,7 @@ from redis.backoff import NoBackoff
 
 from tq.broker.adapters.stackduck import scripts
 from tq.broker.adapters.stackduck.stores import Store
+from tq.broker.adapters.stackduck.wire import Argument, Script, Wire
 from tq.broker.compat.stackduck.stored import (
     CACHE_PREFIX,
     DLQ_PREFIX,
@@ -34,6 +35,13 @@ from tq.ids import to_text
 
 R = TypeVar("R")
 
+PUSH, TAKE, FINISH, HOLD, PICTURE, RESCORE, DROP = (
+    Script(text)
+    for text in (
+        *(scripts.PUSH, scripts.TAKE, scripts.FINISH, scripts.HOLD, scripts.PICTURE),
+        *(scripts.RESCORE, scripts.DROP),
+    )
+)
 ANSWER_S = 2.0
 PAGE = 500
 AWAY = (exceptions.ConnectionError, exceptions.TimeoutError, OSError, TimeoutError)
@@ -91,12 +99,9 @@ class RedisQueue:
             protocol=2,
             encoding_errors="surrogateescape",
         )
-        script = self._redis.register_script
-        self._push, self._take, self._finish = (
-            script(each) for each in (scripts.PUSH, scripts.TAKE, scripts.FINISH)
-        )
-        self._hold, self._picture = script(scripts.HOLD), script(scripts.PICTURE)
-        self._rescore, self._drop = script(scripts.RESCORE), script(scripts.DROP)
+        make = self._make = self._redis.connection_pool.make_connection
+        # New jobs, runs that begin and runs that end do not wait for each other.
+        self._in, self._out, self._back, self._rest = (Wire(make) for _ in range(4))
 
     async def look(self) -> None:
         """See whether Redis is there, and tell the other brokers that this one is. Raises StoreAway."""
@@ -108,6 +113,8 @@ class RedisQueue:
     async def close(self) -> None:
         with suppress(*AWAY):
             await self._redis.delete(scripts.ALIVE_PREFIX + self.broker)
+        for wire in (self._in, self._out, self._back, self._rest):
+            await wire.close()
         await self._redis.aclose()
 
     # ------------------------------------------------------------ jobs in and out
@@ -115,12 +122,12 @@ class RedisQueue:
     async def push(self, jobs: Sequence[StoredJob], *, now_us: int, only_unknown: bool = False) -> int:
         """Put jobs on their queues and into the cache; how many. only_unknown: not those whose cache is there."""
         keys: list[str] = []
-        args: list[object] = ["1" if only_unknown else "0", scripts.NEWS]
+        args: list[Argument] = ["1" if only_unknown else "0", scripts.NEWS]
         for job in jobs:
             text = write_job(job)
             keys += (QUEUE_PREFIX + job.job_type, cache_key(job.job_id))
             args += (text, repr(score_of(job, now_us)), text, job.cache_s)
-        return int(await self._run(self._push, keys, args))
+        return int(await self._run(self._in, PUSH, keys, args))
 
     async def take(
         self, job_types: Iterable[str], limit: int, *, now_ms: int, deadline_ms: int, now_text: str
@@ -130,37 +137,45 @@ class RedisQueue:
         keys = [RUNNING_KEY, scripts.LEASES, scripts.TOKEN, scripts.ASIDE, scripts.LOST]
         keys += [QUEUE_PREFIX + job_type for job_type in job_types]
         now_s = now_ms // 1000
-        args = [now_s, now_s + RUNNING_S, now_ms * 1000, deadline_ms, self.broker, limit, now_text]
-        found = await self._run(self._take, keys, args)
+        args: list[Argument] = [
+            now_s,
+            now_s + RUNNING_S,
+            now_ms * 1000,
+            deadline_ms,
+            self.broker,
+            limit,
+            now_text,
+        ]
+        found = await self._run(self._out, TAKE, keys, args)
         taken = [Taken(int(found[n]), int(found[n + 1]), found[n + 2]) for n in range(1, len(found), 3)]
         return int(found[0]), taken
 
     async def finish(self, items: Sequence[Finish], *, now_us: int) -> list[bool]:
         """End runs; False where somebody else had the job by now, and nothing was changed."""
         keys = [RUNNING_KEY, scripts.LEASES, scripts.LOST]
-        args: list[object] = [scripts.NEWS]
+        args: list[Argument] = [scripts.NEWS]
         for item in items:
             job, text = item.job, write_job(item.job)
             keys += (QUEUE_PREFIX + job.job_type, DLQ_PREFIX + job.job_type, cache_key(job.job_id))
             args += (to_text(job.job_id), str(item.token or ""), item.member, text, job.cache_s)
             args += (text if item.requeues else "", repr(score_of(job, now_us)), item.letter, item.lost)
-        return [bool(done) for done in await self._run(self._finish, keys, args)]
+        return [bool(done) for done in await self._run(self._back, FINISH, keys, args)]
 
     async def hold(self, held: Iterable[tuple[Lease, bytes]]) -> None:
         """Leases with their members of the running set: taken over, extended, or made while Redis was away."""
-        args: list[object] = []
+        args: list[Argument] = []
         for lease, member in held:
             args += (to_text(lease.job_id), lease.text, member, lease.deadline_ms // 1000)
         if args:
-            await self._run(self._hold, [RUNNING_KEY, scripts.LEASES], args)
+            await self._run(self._rest, HOLD, [RUNNING_KEY, scripts.LEASES], args)
 
     async def picture(self, jobs: Sequence[StoredJob]) -> None:
         """Show these as running in the cache, those that still are."""
-        keys, args = [scripts.LEASES], list[object]()
+        keys, args = [scripts.LEASES], list[Argument]()
         for job in jobs:
             keys.append(cache_key(job.job_id))
             args += (to_text(job.job_id), write_job(job), job.cache_s)
-        await self._run(self._picture, keys, args)
+        await self._run(self._rest, PICTURE, keys, args)
 
     # ------------------------------------------------------------ looking
 
@@ -251,8 +266,8 @@ class RedisQueue:
     # ------------------------------------------------------------ keeping house
 
     async def rescore(self, job_type: str, scored: Sequence[tuple[float, bytes]]) -> None:
-        args = [part for score, member in scored for part in (repr(score), member)]
-        await self._run(self._rescore, [QUEUE_PREFIX + job_type], args)
+        args: list[Argument] = [part for score, member in scored for part in (repr(score), member)]
+        await self._run(self._rest, RESCORE, [QUEUE_PREFIX + job_type], args)
 
     async def set_aside(self, key: str, member: bytes, *, reason: str, now_text: str) -> bool:
         """Move a member out of a set, into the list of what nobody can run. False: it was not there any more."""
@@ -263,7 +278,7 @@ class RedisQueue:
             "member": member.decode("ascii", "backslashreplace"),
         }
         keys = [key, scripts.ASIDE, scripts.LEASES]
-        return bool(await self._run(self._drop, keys, [member, json.dumps(entry), _lease_key(member)]))
+        return bool(await self._run(self._rest, DROP, keys, [member, json.dumps(entry), _lease_key(member)]))
 
     async def be_sweeper(self, ms: int) -> bool:
         """Whether this broker looks after the others' leavings for the next so many milliseconds."""
@@ -291,29 +306,27 @@ class RedisQueue:
 
     async def listen(self) -> AsyncIterator[str]:
         """What other brokers, and this one, say. Ends by raising StoreAway."""
-        pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
+        messages = Wire(self._make).messages(scripts.NEWS)
         try:
-            await self._ask(pubsub.subscribe(scripts.NEWS))
             while True:
-                message = await self._ask(pubsub.get_message(timeout=ANSWER_S / 2))
-                if message is not None:
-                    yield message["data"].decode(errors="replace")
+                yield (await self._ask(anext(messages), is_endless=True)).decode(errors="replace")
         finally:
-            await pubsub.aclose()
+            await messages.aclose()
 
     # ------------------------------------------------------------ inside
 
-    async def _run(self, script: Any, keys: Sequence[str], args: Sequence[object]) -> Any:
-        return await self._ask(script(keys=keys, args=args))
+    async def _run(self, wire: Wire, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
+        return await self._ask(wire.run(script, keys, args))
 
-    async def _ask(self, question: Awaitable[R], *, is_probe: bool = False) -> R:
+    async def _ask(self, question: Awaitable[R], *, is_probe: bool = False, is_endless: bool = False) -> R:
+        """is_endless: it is no question but an ear, and may take as long as it likes."""
         if not self.store.is_up and not is_probe:
             close = getattr(question, "close", None)
             if close is not None:
                 close()
             raise self.store.away()
         try:
-            async with asyncio.timeout(2 * ANSWER_S):
+            async with asyncio.timeout(None if is_endless else 2 * ANSWER_S):
                 return await question
         except (*AWAY, *LOADING) as error:
             raise self.store.gone(error) from error

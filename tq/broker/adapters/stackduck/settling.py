@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeAlias
 
 from tq.broker.adapters.stackduck.endings import Ending, conclude
@@ -19,7 +20,7 @@ from tq.broker.adapters.stackduck.parts import Parts
 from tq.broker.adapters.stackduck.postgres_rows import Change
 from tq.broker.adapters.stackduck.redis_queue import PAGE, Finish
 from tq.broker.adapters.stackduck.sessions import Held
-from tq.broker.adapters.stackduck.stores import StoreAway
+from tq.broker.adapters.stackduck.stores import StoreAway, StoreCut
 from tq.errors import TqError
 from tq.logs import get_logger
 from tq.task import CANCELLED, COMPLETED, DEAD_LETTER, STATUS_OF_STATE, Cause
@@ -93,15 +94,16 @@ class Settling:
 
         def changed(result: bool | TqError) -> None:
             if isinstance(result, StoreAway):
-                self._owing.add(change, owed)
+                self._owing.add(change, partial(owed, result))
             elif isinstance(result, TqError):
                 done(result)
             else:
                 finish_off(result)
 
-        def owed(result: bool | TqError) -> None:
+        def owed(before: StoreAway, result: bool | TqError) -> None:
             if isinstance(result, TqError):
-                done(result)
+                # Neither has it; but PostgreSQL may have done it before it went.
+                done(before if isinstance(before, StoreCut) else result)
             else:
                 finish_off(True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tq.clock import Clock
-from tq.errors import BrokerUnavailable
+from tq.errors import BrokerUnavailable, OutcomeUnknown, TqError
 from tq.logs import get_logger
 
 _log = get_logger("stackduck")
@@ -16,6 +16,17 @@ RETRY_MS = 500
 
 class StoreAway(BrokerUnavailable):
     """A store of StackDuck cannot be reached."""
+
+
+class StoreCut(StoreAway):
+    """A store of StackDuck went away after it was asked and before it answered: it may have done what it was asked."""
+
+
+def outward(error: TqError) -> TqError:
+    """What a change's asker is told: a change that may have happened is not unavailable but unknown."""
+    if not isinstance(error, StoreCut):
+        return error
+    return OutcomeUnknown(f"it may have happened: {error.text}", retry_after_ms=error.retry_after_ms)
 
 
 class Store:
@@ -45,8 +56,8 @@ class Store:
         for tell in self.on_back:
             tell()
 
-    def gone(self, error: BaseException) -> StoreAway:
-        """It was not reached, for this reason; what to raise."""
+    def gone(self, error: BaseException, *, was_asked: bool = False) -> StoreAway:
+        """It was not reached, for this reason; what to raise. was_asked: it may have done what it was asked."""
         text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         if self.is_up or not self.outages:
             self.is_up, self.changed_ms, self.error = False, self._clock.now_ms(), text
@@ -55,10 +66,10 @@ class Store:
             for tell in self.on_gone:
                 tell()
         self.error = text
-        return self.away()
+        return self.away(StoreCut) if was_asked else self.away()
 
-    def away(self) -> StoreAway:
-        return StoreAway(f"{self.name} is away: {self.error}; try again", retry_after_ms=RETRY_MS)
+    def away(self, kind: type[StoreAway] = StoreAway) -> StoreAway:
+        return kind(f"{self.name} is away: {self.error}; try again", retry_after_ms=RETRY_MS)
 
     @property
     def problem(self) -> str:

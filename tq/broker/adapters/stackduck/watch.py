@@ -140,6 +140,7 @@ class Watch:
     async def _look_at_postgres(self) -> None:
         if not self._parts.rows.store.is_up:
             await self._parts.rows.look()
+        await self._intake.settle_doubts()
         await self._repay()
 
     async def _repay(self) -> None:

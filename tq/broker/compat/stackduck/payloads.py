@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 DEPTH_MAX = 127
@@ -15,6 +16,8 @@ DEPTH_MAX = 127
 _INTEGER_MIN, _INTEGER_MAX = -(2**63), 2**64 - 1
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 """One for all: to make it costs more than to use it."""
+_PLAIN_ENDS = re.compile(r"[0-9]{19}|-0")
+"""Where Python's own reading of integers may differ from serde_json's: about 64 bits, and minus zero."""
 _DIGITS_MAX = 20
 """An integer of more digits is outside 64 bits, and need not be worked out to know it."""
 
@@ -67,12 +70,15 @@ class _Reader:
 
     def __init__(self) -> None:
         self.has_floats = False
-        self._decoder = json.JSONDecoder(
-            parse_float=self._float, parse_int=self._integer, parse_constant=_refuse
-        )
 
     def read(self, text: str) -> Any:
-        return self._decoder.decode(text)
+        if _PLAIN_ENDS.search(text) is None:
+            try:
+                return _plain_decode(text)
+            except _Float:
+                pass
+        decoder = json.JSONDecoder(parse_float=self._float, parse_int=self._integer, parse_constant=_refuse)
+        return decoder.decode(text)
 
     def _float(self, text: str) -> float:
         self.has_floats = True
@@ -91,6 +97,18 @@ class _Reader:
 
 def _refuse(text: str) -> Any:
     raise InvalidJson(f"{text} is not JSON")
+
+
+class _Float(Exception):
+    """There is a number that is no integer."""
+
+
+def _stop(text: str) -> Any:
+    raise _Float
+
+
+_plain_decode = json.JSONDecoder(parse_float=_stop, parse_constant=_refuse).decode
+"""For most texts: those without numbers that need care. One for all: to make it costs more than to use it."""
 
 
 def _dump(value: object) -> str:

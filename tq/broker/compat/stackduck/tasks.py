@@ -46,6 +46,7 @@ from tq.verbs import Delivery
 
 QUEUES = (QUEUE, DEFAULT_QUEUE)
 """StackDuck knows no queues beside its job types: these two names mean all of it."""
+_KEPT_PRIORITIES = frozenset(PRIORITY_OF.values())
 _WRAP = "tq:bytes"
 _WRAP_START = '{"tq:bytes":"'
 STATE_OF = {"completed": COMPLETED, "failed": DEAD_LETTER, "cancelled": CANCELLED, "running": IN_PROGRESS}
@@ -74,6 +75,16 @@ def job_of_task(spec: TaskSpec, now_us: int) -> StoredJob:
         None,
         now_us,
         now_us,
+    )
+
+
+def is_rounded(spec: TaskSpec) -> bool:
+    """Whether the job runs a little otherwise than the task says: StackDuck has three priorities and no jitter.
+
+    The jitter of the policy that a task has without asking does not count.
+    """
+    return spec.priority not in _KEPT_PRIORITIES or (
+        spec.retry is not None and spec.retry.jitter_permille > 0
     )
 
 
