@@ -122,6 +122,34 @@ class TaskSpec(NamedTuple):
         return self.retry or DEFAULT_RETRY
 
 
+class EndedTask(NamedTuple):
+    """A task that ended somewhere else, to be kept as history. On the wire and in the log an array in this order.
+
+    state: one of ENDED_STATES. result: of a completed one. error: why it ended as it did, or failed last.
+    failures: attempts that failed before it ended; a completed one was run once more than that.
+    created_ms, started_ms, ended_ms: wall times; 0 = not known. What lies in the future counts as now.
+    The rest is as in TaskSpec: it decides how the task runs if it is retried here.
+    """
+
+    task_id: bytes
+    task_type: str
+    state: int
+    payload: bytes = b""
+    result: bytes = b""
+    error: str = ""
+    queue: str = DEFAULT_QUEUE
+    priority: int = DEFAULT_PRIORITY
+    timeout_ms: int = DEFAULT_TIMEOUT_MS
+    max_retries: int = DEFAULT_MAX_RETRIES
+    retry: RetryPolicy | None = None
+    failures: int = 0
+    worker_id: str = ""
+    created_ms: int = 0
+    started_ms: int = 0
+    ended_ms: int = 0
+    metadata: dict[str, str] = {}  # noqa: RUF012  never written to
+
+
 class Cause(IntEnum):
     """Why an attempt ended. Only ERROR and TIMEOUT spend max_retries."""
 

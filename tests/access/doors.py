@@ -52,6 +52,7 @@ from tq.verbs import (
     GetTask,
     GroupDeadLetters,
     Heartbeat,
+    Import,
     ListFailures,
     ListQueues,
     ListTasks,
@@ -304,8 +305,8 @@ DOORS = {
     "tcp": Door(open_tcp, frozenset()),
     "rest": Door(
         open_rest,
-        # Workers do not speak REST, and a copy of the data is not made from afar.
-        frozenset({Register, Heartbeat, SetCapacity, Claim, Settle, Extend, Deregister, Backup}),
+        # Workers do not speak REST, a copy of the data is not made from afar, and only programs that adopt import.
+        frozenset({Register, Heartbeat, SetCapacity, Claim, Settle, Extend, Deregister, Backup, Import}),
     ),
     "grpc": Door(
         open_grpc,
@@ -316,7 +317,7 @@ DOORS = {
                 *(ListWorkers, GetCluster, GetHealth, Claim, Ping),
                 *(AddNode, RemoveNode, TransferLeadership),
                 *(DrainWorker, GetSeries, ListQueues, ListFailures, GroupDeadLetters),
-                *(CancelMany, RetryMany, ForgetMany),
+                *(CancelMany, RetryMany, ForgetMany, Import),
             }
         ),
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tq.ids import new_id
-from tq.task import TaskSpec
+from tq.task import EndedTask, TaskSpec
 from tq.verbs import (
     AddNode,
     Backup,
@@ -21,6 +21,7 @@ from tq.verbs import (
     GetTask,
     GroupDeadLetters,
     Heartbeat,
+    Import,
     ListFailures,
     ListQueues,
     ListTasks,
@@ -80,5 +81,6 @@ SAMPLES: dict[type[Request], Request] = {
         CancelMany((TASK_ID,)),
         RetryMany((TASK_ID,)),
         ForgetMany((TASK_ID,)),
+        Import((EndedTask(TASK_ID, "t", 6),)),
     )
 }

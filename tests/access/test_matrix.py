@@ -28,6 +28,7 @@ from tq.verbs import (
     GetTask,
     GroupDeadLetters,
     Heartbeat,
+    Import,
     ListFailures,
     ListQueues,
     ListTasks,
@@ -79,6 +80,7 @@ RULES: dict[str, frozenset[Verb]] = {
             TransferLeadership,
             DrainWorker,
             ForgetMany,
+            Import,
         }
     ),
     "": frozenset({Ping, GetHealth}),

@@ -131,6 +131,7 @@ def test_command_codes_are_never_reused() -> None:
         "SetPause": 11,
         "Tick": 12,
         "DrainSessions": 13,
+        "ImportTasks": 14,
     }
 
 

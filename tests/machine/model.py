@@ -21,6 +21,7 @@ from tq.task import (
     RETRYING,
     SCHEDULED,
     Cause,
+    EndedTask,
     TaskSpec,
 )
 
@@ -301,6 +302,15 @@ class Model:
             del self.tasks[task_id]
             self.keys = {key: one for key, one in self.keys.items() if one[0] != task_id}
         return len(gone)
+
+    def take_in(self, tasks: tuple[EndedTask, ...]) -> int:
+        fresh = {one.task_id: one for one in reversed(tasks) if one.task_id not in self.tasks}
+        for one in fresh.values():
+            spec = TaskSpec(one.task_id, one.task_type, queue=one.queue, priority=one.priority)
+            task = Task(spec, self.next_ticket(), one.max_retries, 0, 0, [], "", state=one.state)
+            task.attempts, task.counts[0] = one.failures + (one.state == COMPLETED), one.failures
+            self.tasks[one.task_id] = task
+        return len(fresh)
 
     def pause(self, queue: str, paused: bool) -> None:
         self.paused = [one for one in self.paused if one != queue] + [queue] * paused

@@ -9,6 +9,7 @@ from tq.broker.machine.commands import (
     CancelTask,
     CloseSession,
     ForgetTasks,
+    ImportTasks,
     OpenSession,
     RetryTask,
     SettleTasks,
@@ -17,7 +18,7 @@ from tq.broker.machine.commands import (
 )
 from tq.broker.machine.effects import Lease, Outcome, Revoke
 from tq.broker.machine.heads import EndedRecord, Head
-from tq.task import Cause, TaskSpec
+from tq.task import DEAD_LETTER, Cause, EndedTask, TaskSpec
 from tq.verbs import Reply, Settled, SettleItem
 
 
@@ -29,6 +30,13 @@ def spec(number: int, **fields: Any) -> TaskSpec:
     """fields: those of TaskSpec; dependencies as numbers."""
     fields["dependencies"] = tuple(task_id(one) for one in fields.get("dependencies", ()))
     return TaskSpec(task_id(number), fields.pop("task_type", "send"), b"payload", **fields)
+
+
+def past(number: int, **fields: Any) -> EndedTask:
+    """A task that ended elsewhere, as a dead letter unless said otherwise; fields: those of EndedTask."""
+    return EndedTask(
+        task_id(number), fields.pop("task_type", "send"), fields.pop("state", DEAD_LETTER), **fields
+    )
 
 
 class Scene(Broker):
@@ -73,6 +81,9 @@ class Scene(Broker):
 
     def forget(self, *numbers: int) -> Outcome:
         return self.apply(ForgetTasks(tuple(task_id(number) for number in numbers)))
+
+    def take_in(self, *tasks: EndedTask) -> Reply | Exception:
+        return self.apply(ImportTasks(tasks)).replies[0]
 
     def wait(self, ms: int) -> Outcome:
         """Let time pass and a tick come."""

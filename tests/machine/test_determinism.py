@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from tests.machine.harness import Node, said
-from tests.machine.scenes import Scene, opening, spec, task_id
+from tests.machine.scenes import Scene, opening, past, spec, task_id
 from tq.broker.engine.entries import unpack_entry
 from tq.broker.machine.commands import (
     CODE_OF,
@@ -22,6 +22,7 @@ from tq.broker.machine.commands import (
     DrainSessions,
     ExtendLeases,
     ForgetTasks,
+    ImportTasks,
     OpenSession,
     RetryTask,
     SetPause,
@@ -33,7 +34,7 @@ from tq.broker.machine.machine import Machine
 from tq.broker.machine.restore import RESTORE_ORDER
 from tq.broker.machine.state import TERMS_MAX, State
 from tq.broker.tables import Table
-from tq.task import Cause
+from tq.task import ENDED_STATES, Cause
 from tq.verbs import SettleItem
 
 
@@ -78,6 +79,9 @@ def _command(rng: random.Random, scene: Scene) -> Command:
         CancelTask(task_id(number), True),
         RetryTask(task_id(number), -1),
         ForgetTasks((task_id(number), task_id(number + 100))),
+        ImportTasks(
+            (past(number, state=rng.choice(ENDED_STATES), queue=rng.choice("xyz"), failures=number % 3),)
+        ),
         SetPause(rng.choice("xyz"), rng.random() < 0.3, "why"),
         Tick(),
         Tick(),
@@ -151,6 +155,7 @@ def test_numbers_of_commands_in_the_log_never_change() -> None:
         SetPause: 11,
         Tick: 12,
         DrainSessions: 13,
+        ImportTasks: 14,
     } == CODE_OF
 
 

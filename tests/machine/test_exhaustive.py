@@ -7,12 +7,13 @@ from itertools import product
 import pytest
 
 from tests.machine.harness import START_MS, Node, check_rows
-from tests.machine.scenes import opening, spec, task_id
+from tests.machine.scenes import opening, past, spec, task_id
 from tq.broker.machine.commands import (
     CancelTask,
     CloseSession,
     Command,
     ForgetTasks,
+    ImportTasks,
     RetryTask,
     SettleTasks,
     SubmitTasks,
@@ -31,6 +32,7 @@ ALPHABET: dict[str, Command | None] = {
     "cancel": CancelTask(task_id(1), True),
     "retry": RetryTask(task_id(1), -1),
     "forget": ForgetTasks((task_id(1), task_id(2))),
+    "import": ImportTasks((past(1), past(2, failures=1))),
     "close": CloseSession(b"w1", Cause.LEASE_LOST),
     "open": opening(),
     "done": None,

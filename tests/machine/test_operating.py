@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.machine.scenes import Scene, leased, spec, task_id
+from tests.machine.scenes import Scene, leased, past, spec, task_id
+from tq.broker.engine.entries import unpack_attempt, unpack_metadata
 from tq.broker.machine.commands import ChangeCapacity, SetPause
+from tq.broker.storage.keys import attempt_key, seq_key
 from tq.broker.tables import Table
-from tq.errors import InvalidStatus, TaskNotFound
+from tq.errors import BadRequest, InvalidStatus, TaskNotFound
 from tq.retry import FIXED, RetryPolicy
 from tq.task import (
     BLOCKED,
@@ -19,7 +21,7 @@ from tq.task import (
     Cause,
     Counters,
 )
-from tq.verbs import Done, Purged, TaskRef
+from tq.verbs import Changed, Done, Purged, TaskRef
 
 
 @pytest.fixture
@@ -276,3 +278,75 @@ def test_tiers_count_pending_tasks_by_priority(scene: Scene) -> None:
     scene.open(capacity=3)
 
     assert scene.machine.state.tiers == [2, 1, 0]
+
+
+# ---------------------------------------------------------------- import
+
+
+def test_imported_task_has_ended_as_it_did_elsewhere_with_its_times_and_failures(scene: Scene) -> None:
+    ended_ms = scene.now_ms - 5_000
+    times = {"created_ms": ended_ms - 900, "started_ms": ended_ms - 30, "ended_ms": ended_ms}
+
+    reply = scene.take_in(
+        past(1, state=COMPLETED, payload=b"in", result=b"out", failures=1, worker_id="duck", **times),
+        past(2, failures=3, max_retries=2, error="it broke\nbadly", metadata={"a": "b"}, **times),
+        past(3, state=CANCELLED),
+    )
+
+    assert reply == Changed(3, 0, 0)
+    done, dead, cancelled = (scene.record(number) for number in (1, 2, 3))
+    assert (done.created_ms, done.started_ms, done.ended_ms) == tuple(times.values())
+    assert (done.state, done.attempts, done.counters, done.worker_id) == (COMPLETED, 2, Counters(1), "duck")
+    assert (dead.state, dead.attempts, dead.reason) == (DEAD_LETTER, 3, "it broke")
+    assert (cancelled.state, cancelled.attempts, cancelled.ended_ms) == (CANCELLED, 0, scene.now_ms)
+    tables = scene.node.rows.tables
+    assert tables[Table.RESULT] == {seq_key(done.seq): b"out"}
+    assert tables[Table.PAYLOAD][seq_key(done.seq)] == b"in"
+    assert unpack_metadata(tables[Table.EXTRA][seq_key(dead.seq)]) == {"a": "b"}
+    attempts = {key: unpack_attempt(row).error for key, row in tables[Table.ATTEMPT].items()}
+    assert attempts == {attempt_key(dead.seq, 3): "it broke\nbadly"}
+
+
+def test_task_that_exists_is_not_imported_whatever_it_is(scene: Scene) -> None:
+    scene.submit(spec(1), spec(2))
+    scene.cancel(2)
+    scene.take_in(past(3))
+
+    assert scene.take_in(past(1), past(2), past(3), past(4), past(4)) == Changed(1, 4, 0)
+    assert [scene.state(number) for number in (1, 2, 3)] == [PENDING, CANCELLED, DEAD_LETTER]
+
+
+def test_imported_times_of_the_future_are_those_of_its_arrival(scene: Scene) -> None:
+    late = scene.now_ms + 60_000
+
+    scene.take_in(past(1, failures=1, created_ms=late, started_ms=late, ended_ms=late))
+
+    record = scene.record(1)
+    assert (record.created_ms, record.started_ms, record.ended_ms) == (scene.now_ms,) * 3
+
+
+def test_imported_dead_letter_is_retried_like_one_of_its_own(scene: Scene) -> None:
+    scene.take_in(past(1, failures=4, queue="mail"))
+
+    assert scene.retry(1).replies == [TaskRef(task_id(1), PENDING)]
+    assert leased(scene.open(queues=("mail",))) == [1]
+    scene.settle(1)
+    assert scene.state(1) == COMPLETED
+
+
+def test_forgotten_import_leaves_nothing_behind(scene: Scene) -> None:
+    scene.take_in(past(1, failures=4, error="no", metadata={"a": "b"}), past(2, state=COMPLETED, result=b"r"))
+
+    assert scene.forget(1, 2).replies == [Purged(2, False)]
+    tables = scene.node.rows.tables
+    for table in (Table.PAYLOAD, Table.RESULT, Table.EXTRA, Table.ATTEMPT, Table.ENDED, Table.INDEX):
+        assert not tables[table], table
+
+
+def test_import_that_would_make_too_many_kinds_is_refused_whole(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tq.broker.machine.submit.KINDS_MAX", 1)
+
+    assert isinstance(scene.take_in(past(1), past(2, task_type="other")), BadRequest)
+    assert scene.machine.state.totals[DEAD_LETTER] == 0

@@ -22,6 +22,7 @@ from tq.broker.machine.commands import (
     DrainSessions,
     ExtendLeases,
     ForgetTasks,
+    ImportTasks,
     OpenSession,
     RetryTask,
     SetPause,
@@ -33,8 +34,8 @@ from tq.broker.machine.effects import Lease, Outcome
 from tq.errors import InvalidStatus, LeaseLost, TaskNotFound, WorkerNotFound
 from tq.ids import to_text
 from tq.retry import CUSTOM, EXPONENTIAL, FIXED, LINEAR, RetryPolicy
-from tq.task import COMPLETED, EXPIRED, PENDING, Cause, TaskSpec
-from tq.verbs import Done, Drained, Purged, Registered, Settled, SettleItem, Submitted, TaskRef
+from tq.task import COMPLETED, ENDED_STATES, EXPIRED, PENDING, Cause, EndedTask, TaskSpec
+from tq.verbs import Changed, Done, Drained, Purged, Registered, Settled, SettleItem, Submitted, TaskRef
 
 IDS = [bytes([number]) * 16 for number in range(1, 17)]
 SESSIONS = [bytes([number]) * 16 for number in range(201, 205)]
@@ -53,7 +54,7 @@ STEPS = (
     *("submit_plain",) * 3,
     *("settle",) * 8,
     *("pass_time",) * 5,
-    *("cancel", "retry", "forget", "reopen", "extend") * 2,
+    *("cancel", "retry", "forget", "take_in", "reopen", "extend") * 2,
     *("close", "resize", "claim", "pause", "drain", "restart", "take_over"),
 )
 """What a step does, as often as it stands here."""
@@ -293,6 +294,21 @@ class Comparison(RuleBasedStateMachine):
         task_ids = tuple(data.draw(st.lists(ids, min_size=1, max_size=6)))
         self.do(ForgetTasks(task_ids), lambda: self.model.forget(task_ids), ends)
 
+    def take_in(self, data: st.DataObject, ends: bool) -> None:
+        """Tasks that ended elsewhere."""
+        tasks = tuple(
+            EndedTask(
+                data.draw(ids),
+                TYPES[0],
+                data.draw(st.sampled_from(ENDED_STATES)),
+                queue=QUEUES[0],
+                failures=data.draw(st.integers(0, 2)),
+                error="no",
+            )
+            for _ in range(2)
+        )
+        self.do(ImportTasks(tasks), lambda: self.model.take_in(tasks), ends)
+
     def pause(self, data: st.DataObject, ends: bool) -> None:
         queue, paused = data.draw(st.sampled_from(QUEUES)), data.draw(st.integers(0, 2)) == 0
         self.do(SetPause(queue, paused, "why"), lambda: self.model.pause(queue, paused), ends)
@@ -343,6 +359,8 @@ def _in_short(reply: Any, command: Command) -> Any:
             return list(reply.codes)
         case Purged():
             return reply.purged
+        case Changed():
+            return reply.done
         case TaskRef():
             return "done"
         case TaskNotFound():

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 from tq.errors import NotLeader, TqError
 from tq.protocol.events import HelloReceived, Welcomed
 from tq.retry import CUSTOM, RetryPolicy
-from tq.task import Attempt, Counters, TaskSpec, TaskView
+from tq.task import Attempt, Counters, EndedTask, TaskSpec, TaskView
 from tq.verbs import (
     REPLY_OF,
     Abort,
@@ -46,6 +46,7 @@ from tq.verbs import (
     GroupDeadLetters,
     Health,
     Heartbeat,
+    Import,
     Latency,
     ListFailures,
     ListQueues,
@@ -240,6 +241,15 @@ CASES = [
          "00000017 2e 99019007a46563686fa46d61696c640ca43030666605"),
     Case(ForgetMany((), 7, "echo", "mail", 100, 12, "00ff"),
          "00000016 2f 98019007a46563686fa46d61696c640ca430306666"),
+    Case(Import((
+        EndedTask(A, "echo", 6, b"hi", b"ok", failures=1, worker_id="w1", created_ms=1_700_000_000_000,
+                  started_ms=1_700_000_000_500, ended_ms=1_700_000_001_000),
+        EndedTask(B, "echo", 7, b"hi", error="boom", max_retries=0, failures=1, metadata={"a": "b"}),
+    )),
+         "0000009a 31 920192dc0011c410000102030405060708090a0b0c0d0e0fa46563686f06c4026869c4026f6ba0a7"
+         "64656661756c74cc96ce000493e003c001a27731cf0000018bcfe56800cf0000018bcfe569f4cf0000018bcfe56b"
+         "e880dc0011c410101112131415161718191a1b1c1d1e1fa46563686f07c4026869c400a4626f6f6da76465666175"
+         "6c74cc96ce000493e000c001a000000081a161a162"),
     Case(Backup("backups/monday"),
          "00000012 24 9201ae6261636b7570732f6d6f6e646179"),
     Case(Register(SESSION, "w1", ("mail",), ("echo", "resize"), 4, ((A, 42),), 5_000, "host", 7, "1.0"),

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tq.retry import DELAY_MS_MAX, RetryPolicy
-from tq.task import Attempt, Counters, TaskSpec, TaskView
+from tq.task import Attempt, Counters, EndedTask, TaskSpec, TaskView
 from tq.verbs import (
     Abort,
     AddNode,
@@ -33,6 +33,7 @@ from tq.verbs import (
     GetTask,
     GroupDeadLetters,
     Heartbeat,
+    Import,
     Latency,
     ListFailures,
     ListQueues,
@@ -115,6 +116,18 @@ tasks = st.builds(
     metadata=maps,
 ).map(lambda task: task if task.unique_key else task._replace(unique_ttl_ms=0))
 plain_tasks = st.tuples(ids, names, blobs).map(lambda fields: TaskSpec(*fields))
+ended_tasks = st.builds(
+    EndedTask,
+    *(ids, names, st.integers(6, 9), blobs, blobs, texts, names, st.integers(0, 255)),
+    *(
+        st.integers(1, 30 * 24 * 3600 * 1000),
+        st.integers(0, 1000),
+        st.none() | policies,
+        st.integers(0, 1001),
+        lines,
+    ),
+    *(times, times, times, maps),
+)
 attempts = st.builds(Attempt, numbers, lines, tokens, numbers, numbers, st.integers(0, 8), texts)
 views = st.builds(
     TaskView,
@@ -239,6 +252,7 @@ requests = st.one_of(
     st.builds(CancelMany, *many, flags),
     st.builds(RetryMany, *many, st.text("0123456789abcdef", max_size=64), st.integers(-1, 1000)),
     st.builds(ForgetMany, *many, st.text("0123456789abcdef", max_size=64)),
+    st.builds(Import, listed(ended_tasks, distinct=lambda task: task[0])),
     st.builds(GetStats, st.integers(0, 2)),
     st.builds(GetCluster, flags),
     st.builds(AddNode, names, names, flags),

@@ -54,6 +54,7 @@ GOLDEN = {
     46: "RETRY_MANY",
     47: "FORGET_MANY",
     48: "DRAIN",
+    49: "IMPORT_TASKS",
 }
 """Only ever added to: a number that was released keeps its meaning, also after its frame is gone."""
 

@@ -28,7 +28,7 @@ from tq.protocol.events import (
 from tq.protocol.frame_types import TYPE_OF, FrameType
 from tq.protocol.requests import REQUESTS
 from tq.retry import RetryPolicy
-from tq.task import Attempt, Cause, Counters, State, TaskSpec, TaskView
+from tq.task import Attempt, Cause, Counters, EndedTask, State, TaskSpec, TaskView
 from tq.verbs import (
     REPLY_OF,
     DeadLetterGroup,
@@ -49,6 +49,7 @@ from tq.verbs import (
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
 NESTED: tuple[Any, ...] = (
     TaskSpec,
+    EndedTask,
     RetryPolicy,
     TaskView,
     Attempt,

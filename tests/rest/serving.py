@@ -50,6 +50,7 @@ from tq.verbs import (
     GetTask,
     GroupDeadLetters,
     Health,
+    Import,
     Latency,
     ListFailures,
     ListQueues,
@@ -214,6 +215,7 @@ USUAL: dict[type[Request], Reply | TqError] = {
     CancelMany: Changed(0, 0, 0),
     RetryMany: Changed(0, 0, 0),
     ForgetMany: Changed(0, 0, 0),
+    Import: Changed(0, 0, 0),
 }
 
 

@@ -40,16 +40,20 @@ async def fill(deployment: Deployment) -> dict[str, str]:
                 "backoff": {"Fixed": {"secs": 3600, "nanos": 0}},
             },
             "failed": {"retry_count": 3, "last_error": "Handler error: no"},
-            "completed": {},
+            "completed": {"created_at": now_s - 50, "updated_at": now_s - 20, "retry_count": 2},
+            "cancelled": {},
+            "acked late": {},
             "processing": {},
         }.items():
             body = body_of(deployment, **changes)
             ids[name] = json.loads(body)["id"]
             await rust.store_job(redis, body)
-            if name == "ready":
+            if name in ("ready", "acked late"):
                 await rust.push(channel, deployment.name, body)
         await rust.update_status(redis, ids["failed"], "Failed")
         await rust.update_status(redis, ids["completed"], "Completed")
+        await rust.update_status(redis, ids["acked late"], "Completed")
+        await rust.update_status(redis, ids["cancelled"], "Cancelled")
         await rust.update_status(redis, ids["processing"], "Processing")
         await rust.push(channel, deployment.name, b"no job")
         ids["added"] = await queue.add(
@@ -66,8 +70,8 @@ def test_a_dry_run_counts_and_changes_nothing_and_the_run_moves_everything_once(
 ) -> None:
     ids = asyncio.run(fill(deployment))
     moved = {
-        "messages": 3, "moved": 5, "already_there": 0, "waiting": 2, "failed": 1, "unreadable": 1,
-        "processing_left": 1, "completed_left": 1, "cancelled_left": 0, "broken_left": 0,
+        "messages": 4, "moved": 8, "already_there": 0, "waiting": 2, "failed": 1, "completed": 2, "cancelled": 1,
+        "ended_messages": 1, "unreadable": 1, "processing_left": 1, "broken_left": 0,
     }  # fmt: skip
 
     counted = adopt(deployment, broker, "--dry-run")
@@ -78,6 +82,10 @@ def test_a_dry_run_counts_and_changes_nothing_and_the_run_moves_everything_once(
     assert {name: first[name] for name in moved} == moved
     second = adopt(deployment, broker)
     assert (second["moved"], second["messages"], second["unreadable"]) == (0, 1, 1)
+    kept = Admin(broker).document("status", ids["completed"])
+    assert (kept["status"], kept["retry_count"]) == ("completed", 2)
+    assert kept["created_at"] < kept["ended_at"]
+    assert Admin(broker).document("status", ids["failed"])["status"] == "dead_letter"
     asyncio.run(look(Place(deployment.name, f"tq://{broker}", ""), deployment, ids))
 
 
@@ -89,7 +97,9 @@ async def look(place: Place, deployment: Deployment, ids: dict[str, str]) -> Non
             "ready": JobStatus.PENDING,
             "retrying": JobStatus.PENDING,
             "failed": JobStatus.FAILED,
-            "completed": None,
+            "completed": JobStatus.COMPLETED,
+            "cancelled": JobStatus.CANCELLED,
+            "acked late": JobStatus.COMPLETED,
             "processing": None,
             "added": JobStatus.PENDING,
             "late": JobStatus.PENDING,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +73,20 @@ def test_deployment_is_adopted_once_with_every_count(servers: Servers, tmp_path:
                 by_id = {task["task_id"]: task["status"] for task in listed}
                 status = {name: by_id[each] for name, each in ids.items()}
                 assert status == {
-                    "completed": "cancelled", "dead": "dead_letter", "running": "pending", "queued": "pending",
+                    "completed": "completed", "dead": "dead_letter", "running": "pending", "queued": "pending",
                     "scheduled": "scheduled", "orphan": "pending", "redis_only": "pending",
                 }  # fmt: skip
                 dead = await admin(here, address, "status", ids["dead"])
-                assert dead["metadata"]["stackduck.error"] == "it broke"
+                assert (dead["error"], dead["retry_count"], len(dead["attempts"])) == ("it broke", 0, 1)
+                done = await admin(here, address, "status", ids["completed"])
+                rows = await here.sql(
+                    "SELECT created_at, completed_at FROM jobs WHERE id = $1", ids["completed"]
+                )
+                for name, when in (
+                    ("created_at", rows[0]["created_at"]),
+                    ("ended_at", rows[0]["completed_at"]),
+                ):
+                    assert abs(datetime.fromisoformat(done[name]) - when) < timedelta(milliseconds=1), name
                 await admin(here, address, "retry", ids["dead"])
                 assert (await admin(here, address, "status", ids["dead"]))["status"] == "pending"
 

@@ -28,6 +28,7 @@ from tq.verbs import (
     GetTask,
     GroupDeadLetters,
     Heartbeat,
+    Import,
     ListFailures,
     ListQueues,
     ListTasks,
@@ -92,6 +93,7 @@ PERMISSION_OF: dict[type[Request], Permission | None] = {
     CancelMany: Permission.CANCEL_TASKS,
     RetryMany: Permission.SUBMIT_TASKS,
     ForgetMany: Permission.ADMIN,
+    Import: Permission.ADMIN,
     Ping: None,
     GetHealth: None,
 }

@@ -1,21 +1,22 @@
-"""Long lists of tasks cut into Submit requests that fit the wire."""
+"""Long lists of tasks cut into Submit and Import requests that fit the wire."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeAlias, TypeVar
 
 from tq import ids
 from tq.client.task import Task
 from tq.errors import BadRequest, Outcome, TqError
-from tq.protocol.limits import BATCH_ITEMS_MAX, FRAME_BYTES_MAX
-from tq.task import TaskSpec
-from tq.verbs import Submit, Submitted
+from tq.protocol.limits import BATCH_ITEMS_MAX, CHANGE_TASKS_MAX, FRAME_BYTES_MAX
+from tq.task import EndedTask, TaskSpec
+from tq.verbs import Import, Submit, Submitted
 
 SUBMIT_BYTES_MAX = FRAME_BYTES_MAX // 2
 """What goes into one Submit unless a single task is larger: a broker with a lower limit than ours is rare, and a
 frame half as long as allowed still carries 8,000 tasks of a kilobyte."""
 RandomBytes: TypeAlias = Callable[[int], bytes]
+Each = TypeVar("Each")
 
 _FIELDS_BYTES_MAX = 256
 """All fields of fixed size of one task, packed at their longest."""
@@ -57,15 +58,27 @@ _AS_VARIANT = bytes(0x80 | (byte & 0x3F) for byte in range(256))
 
 def submits(specs: list[TaskSpec]) -> Iterator[Submit]:
     """Requests of at most BATCH_ITEMS_MAX tasks and SUBMIT_BYTES_MAX bytes, in the order given."""
+    return (Submit(part) for part in _parts(specs, packed_bytes_max, BATCH_ITEMS_MAX))
+
+
+def imports(tasks: Sequence[EndedTask]) -> Iterator[Import]:
+    """Requests of at most CHANGE_TASKS_MAX tasks and SUBMIT_BYTES_MAX bytes, in the order given."""
+    return (Import(part) for part in _parts(tasks, _ended_bytes_max, CHANGE_TASKS_MAX))
+
+
+def _parts(
+    tasks: Sequence[Each], bytes_max_of: Callable[[Each], int], tasks_max: int
+) -> Iterator[tuple[Each, ...]]:
+    """A task that is larger than a part may be is a part by itself."""
     start, size = 0, 0
-    for at, spec in enumerate(specs):
-        spec_bytes = packed_bytes_max(spec)
-        if at > start and (at - start == BATCH_ITEMS_MAX or size + spec_bytes > SUBMIT_BYTES_MAX):
-            yield Submit(tuple(specs[start:at]))
+    for at, task in enumerate(tasks):
+        task_bytes = bytes_max_of(task)
+        if at > start and (at - start == tasks_max or size + task_bytes > SUBMIT_BYTES_MAX):
+            yield tuple(tasks[start:at])
             start, size = at, 0
-        size += spec_bytes
-    if start < len(specs):
-        yield Submit(tuple(specs[start:]))
+        size += task_bytes
+    if start < len(tasks):
+        yield tuple(tasks[start:])
 
 
 def packed_bytes_max(spec: TaskSpec) -> int:
@@ -76,6 +89,13 @@ def packed_bytes_max(spec: TaskSpec) -> int:
         size += sum(10 + 4 * (len(name) + len(value)) for name, value in spec.metadata.items())
         size += 10 * (8 + len(spec.retry.delays_ms)) if spec.retry else 0
     return size
+
+
+def _ended_bytes_max(task: EndedTask) -> int:
+    texts = len(task.error) + len(task.task_type) + len(task.queue) + len(task.worker_id)
+    size = _FIELDS_BYTES_MAX + len(task.payload) + len(task.result) + 4 * texts
+    size += sum(10 + 4 * (len(name) + len(value)) for name, value in task.metadata.items())
+    return size + (10 * (8 + len(task.retry.delays_ms)) if task.retry else 0)
 
 
 def texts_of(submit: Submit, submitted: Submitted) -> list[str]:

@@ -191,6 +191,7 @@ RESEND: dict[type[verbs.Request], Resend] = {
     verbs.CancelMany: Resend(False, True, "the count would be wrong, and others may match by now"),
     verbs.RetryMany: Resend(False, True, "as for Retry, many times"),
     verbs.ForgetMany: Resend(False, True, "the count would be wrong, and others may match by now"),
+    verbs.Import: Resend(True, True, "a task whose id exists is passed over"),
     verbs.Backup: Resend(False, True, "the directory may exist by now and another copy is dear"),
     verbs.Register: Resend(True, True, "the session id makes it the same session"),
     verbs.Heartbeat: Resend(True, True, "the latest beat counts"),

@@ -57,6 +57,7 @@ class FrameType(IntEnum):
     RETRY_MANY = 46
     FORGET_MANY = 47
     DRAIN = 48
+    IMPORT_TASKS = 49
 
 
 TYPE_OF: dict[type[Request] | type[Push], FrameType] = {
@@ -97,6 +98,7 @@ TYPE_OF: dict[type[Request] | type[Push], FrameType] = {
     verbs.CancelMany: FrameType.CANCEL_MANY,
     verbs.RetryMany: FrameType.RETRY_MANY,
     verbs.ForgetMany: FrameType.FORGET_MANY,
+    verbs.Import: FrameType.IMPORT_TASKS,
     verbs.Drain: FrameType.DRAIN,
 }
 """Request or push class -> its frame type. Replies travel as ACK, errors as NACK."""

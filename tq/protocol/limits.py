@@ -65,7 +65,7 @@ PAGE_OFFSET_MAX = 100_000
 """Skipping costs the broker work for every task skipped; a cursor costs nothing."""
 PURGE_TASKS_MAX = 10_000
 CHANGE_TASKS_MAX = 1_000
-"""Tasks one CancelMany, RetryMany or ForgetMany changes: a step of a walk that shows its progress and can be stopped."""
+"""Tasks one CancelMany, RetryMany, ForgetMany or Import changes: a step of a walk that shows its progress and can be stopped."""
 FAILURES_MAX = 100
 FINGERPRINT_CHARS_MAX = 64
 HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX = 100, 3_600_000

@@ -10,6 +10,7 @@ from tq.protocol.fields import Blob, Fault, Field, Flag, Id, Line, Many, Metadat
 from tq.protocol.records import Record, Ruled
 from tq.retry import CUSTOM, CUSTOM_DELAYS_MAX, DELAY_MS_MAX, STRATEGIES, RetryPolicy
 from tq.task import (
+    COMPLETED,
     DEPENDENCIES_MAX,
     ENDED_STATES,
     ERROR_CHARS_MAX,
@@ -20,6 +21,7 @@ from tq.task import (
     TIMEOUT_MS_MAX,
     UNIQUE_KEY_CHARS_MAX,
     Cause,
+    EndedTask,
     TaskSpec,
 )
 
@@ -82,6 +84,27 @@ TASK = Record(
 )
 NEW_TASK = Ruled(TASK, _has_its_key, given="unique_ttl_ms")
 TASKS = Many(NEW_TASK, limits.BATCH_ITEMS_MAX, distinct=True, alike=True)
+
+ENDED_TASK = Record(
+    EndedTask,
+    task_id=ID,
+    task_type=NAME,
+    state=Whole(COMPLETED, ENDED_STATES[-1]),
+    payload=PAYLOAD,
+    result=PAYLOAD,
+    error=Text(ERROR_CHARS_MAX, cut=True),
+    queue=NAME,
+    priority=Whole(0, PRIORITY_MAX),
+    timeout_ms=Whole(1, TIMEOUT_MS_MAX),
+    max_retries=Whole(0, RETRIES_MAX),
+    retry=Optional(RETRY),
+    failures=Whole(0, RETRIES_MAX + 1),
+    worker_id=NAME_OR_NONE,
+    created_ms=TIME,
+    started_ms=TIME,
+    ended_ms=TIME,
+    metadata=Metadata(),
+)
 
 # ---------------------------------------------------------------- requests
 
@@ -167,6 +190,7 @@ REQUESTS: dict[type[tuple[Any, ...]], Record] = {
         Record(verbs.CancelMany, **_MANY, force=FLAG),
         Record(verbs.RetryMany, **_MANY, fingerprint=_FINGERPRINT, max_retries=Whole(-1, RETRIES_MAX)),
         Record(verbs.ForgetMany, **_MANY, fingerprint=_FINGERPRINT),
+        Record(verbs.Import, tasks=Many(ENDED_TASK, limits.CHANGE_TASKS_MAX, distinct=True, alike=True)),
         Record(verbs.RemoveNode, node_id=NAME),
         Record(verbs.TransferLeadership, node_id=NAME_OR_NONE),
         Record(verbs.Backup, directory=Line(limits.PATH_CHARS_MAX, chars_min=1)),

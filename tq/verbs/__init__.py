@@ -25,6 +25,7 @@ from tq.verbs.operating import (
     ForgetMany,
     GetSeries,
     GroupDeadLetters,
+    Import,
     Latency,
     ListFailures,
     ListQueues,
@@ -122,6 +123,7 @@ Request: TypeAlias = (
     | CancelMany
     | RetryMany
     | ForgetMany
+    | Import
     | Register
     | Heartbeat
     | SetCapacity
@@ -182,6 +184,7 @@ REPLY_OF: dict[type[Request], type[Reply]] = {
     CancelMany: Changed,
     RetryMany: Changed,
     ForgetMany: Changed,
+    Import: Changed,
     Register: Registered,
     Heartbeat: Done,
     SetCapacity: Done,
@@ -227,6 +230,7 @@ __all__ = [
     "GroupDeadLetters",
     "Health",
     "Heartbeat",
+    "Import",
     "Latency",
     "LEADER",
     "LINEARIZABLE",

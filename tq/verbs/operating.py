@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from tq.task import EndedTask
 from tq.verbs.replies import QueueStats
 
 
@@ -90,6 +91,16 @@ class ForgetMany(NamedTuple):
     limit: int = 500
     cursor: int = 0
     fingerprint: str = ""
+
+
+class Import(NamedTuple):
+    """Keep these tasks, which ended elsewhere, as if they had ended here. -> Changed
+
+    tasks: up to 1,000. One whose id a task has already is skipped, so that an import may be sent again. Nobody is told of
+    their ends, and they are in no count of what happened; retention and retrying treat them as any other.
+    """
+
+    tasks: tuple[EndedTask, ...]
 
 
 # ---------------------------------------------------------------- replies
@@ -199,7 +210,10 @@ class DeadLetters(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """skipped: their status did not allow it, or they are not there. next_cursor: 0 = that was all."""
+    """skipped: their status did not allow it, or they are not there; of an import, those that are there already.
+
+    next_cursor: 0 = that was all.
+    """
 
     done: int
     skipped: int

@@ -15,7 +15,6 @@ from tq.client.aio import AsyncClient
 from tq.client.durations import duration_s
 from tq.client.info import TaskInfo
 from tq.client.routing import parse_addresses
-from tq.client.rustq.adopted import ERROR, STATUS
 from tq.client.rustq.backoff import BackoffStrategy
 from tq.client.rustq.engine import EngineOptions, NewJob, WorkerMetrics
 from tq.client.rustq.handlers import Handler, Handlers, Unfit, decoded
@@ -45,6 +44,12 @@ STATUSES = {
     State.CANCELLED: JobStatus.CANCELLED,
 }
 """A job that waits for a retry is Pending, as rustq has it."""
+ERROR_KINDS = tuple(
+    f"{kind}: "
+    for kind in ("Serialization error", "Deserialization error", "Storage error", "Queue error", "Handler error",
+                 "Job not found", "Invalid job state", "Worker error")
+)  # fmt: skip
+"""How rustq begins what it keeps of an error."""
 
 
 class BrokerEngine:
@@ -206,9 +211,7 @@ def task_of(new: NewJob, queue: str) -> Task:
 
 
 def status_of(task: TaskInfo) -> JobStatus:
-    """In rustq's words. One that was adopted after it had failed rests as a cancelled task, and has failed."""
-    if task.state is State.CANCELLED:
-        return JobStatus.of(task.metadata.get(STATUS, JobStatus.CANCELLED))
+    """In rustq's words."""
     return STATUSES[task.state]
 
 
@@ -236,6 +239,7 @@ def job_of(task: TaskInfo) -> Job:
 
 
 def _error_of(task: TaskInfo) -> str | None:
-    if task.state is State.CANCELLED and ERROR in task.metadata:
-        return task.metadata[ERROR]
-    return f"Handler error: {task.error}" if task.error else None
+    # That of a job that was adopted says already what kind it is.
+    if not task.error or task.error.startswith(ERROR_KINDS):
+        return task.error or None
+    return f"Handler error: {task.error}"

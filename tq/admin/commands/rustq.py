@@ -16,13 +16,13 @@ from tq.admin.screen import Result, show
 from tq.admin.session import ask, changing, options_of, refuse, say
 from tq.admin.values import usage_errors
 from tq.clock import SystemClock
-from tq.errors import InvalidStatus, TqError
-from tq.task import State
+from tq.errors import TqError
 
 if TYPE_CHECKING:
     from tq.client.rustq.adoption import Adoption
     from tq.client.sync import Client
     from tq.client.task import Task
+    from tq.task import EndedTask
 
 
 def adopt(
@@ -84,15 +84,15 @@ def _adoption(
         async def submit(tasks: Sequence[Task]) -> int:
             return await to_thread(_submit, client, tasks)
 
-        async def end(task_ids: Sequence[str]) -> None:
-            await to_thread(_cancel, client, task_ids)
+        async def bring_in(tasks: Sequence[EndedTask]) -> int:
+            return await to_thread(_import, client, tasks)
 
         return Adoption(
             names=names_of(queue),
             storage=storage_of(redis_url),
             link=Link(amqp_url, "tq-admin rustq adopt", random.Random()),
             submit=submit,
-            end=end,
+            bring_in=bring_in,
             now_ms=SystemClock().now_ms(),
             job_types=tuple(filter(None, types.split(","))),
             is_dry=is_dry,
@@ -121,14 +121,10 @@ def _submit(client: Client, tasks: Sequence[Task]) -> int:
     return sum(len(ask(client, request, verbs.Submitted).existing) for request in submits(specs))
 
 
-def _cancel(client: Client, task_ids: Sequence[str]) -> None:
-    """Cancel those that wait for their far time; one that ended before stays as it is."""
-    for task_id in task_ids:
-        if client.get_task(task_id).state is State.SCHEDULED:
-            try:
-                client.cancel_task(task_id)
-            except InvalidStatus:
-                continue
+def _import(client: Client, tasks: Sequence[EndedTask]) -> int:
+    from tq.client.batches import imports
+
+    return sum(ask(client, request, verbs.Changed).skipped for request in imports(tasks))
 
 
 def _show(context: typer.Context, adoption: Adoption) -> None:

@@ -22,21 +22,20 @@ from tq.admin.layout import Facts, Lines, Part
 from tq.admin.progress import progress
 from tq.admin.screen import Result, show
 from tq.admin.session import ask, changing, options_of, refuse, refuse_watch
-from tq.errors import InvalidStatus
-from tq.retry import DELAY_MS_MAX, EXPONENTIAL, RetryPolicy
-from tq.task import METADATA_BYTES_MAX, TaskSpec
+from tq.retry import EXPONENTIAL, RetryPolicy
+from tq.task import CANCELLED, COMPLETED, DEAD_LETTER, METADATA_BYTES_MAX, EndedTask, TaskSpec
 
 if TYPE_CHECKING:
     from tq.client.sync import Client
 
 PROGRAM = (sys.executable, "-m", "tq.broker.adapters.stackduck.inspection")
 BATCH_MAX = 200
-QUEUE, HISTORY = "stackduck", "stackduck-history"
+QUEUE = "stackduck"
 LEASE_MS = 1_800_000
-STATUS, ERROR, DELAY = "stackduck.status", "stackduck.error", "stackduck.delay"
+ERROR, DELAY = "stackduck.error", "stackduck.delay"
 DEFAULT_DELAY_S = 30
-WAITING, DEAD = "waiting", "dead"
-FAR_MS = DELAY_MS_MAX
+WAITING = "waiting"
+STATE_OF_KIND = {"dead": DEAD_LETTER, "completed": COMPLETED, "cancelled": CANCELLED}
 MEANINGS = {
     "queue": "jobs that wait",
     "running": "jobs that somebody ran; they run again",
@@ -66,8 +65,8 @@ def adopt(
     """Make every job of a StackDuck deployment a task of the broker, with its id.
 
     Stop StackDuck's servers first; its stores are read and left as they are. May be interrupted and run again: a job that
-    is a task already stays as it is. Dead letters are dead letters here too; what had completed is kept as history, as
-    cancelled tasks of the queue stackduck-history.
+    is a task already stays as it is. What has ended keeps how and when: dead letters with their error, completed jobs with
+    their result. It is forgotten when the broker's retention says so.
     """
     options = options_of(context)
     counts: Counter[str] = Counter()
@@ -76,7 +75,6 @@ def adopt(
         for batch in _batches(_lines("read", redis_url, database_url, counts)):
             adopter.take(batch)
             advance(len(batch))
-        adopter.finish()
     shown = {name: counts[name] for name in MEANINGS}
     facts = [(name, f"{words.number(shown[name]):>8}  {meaning}") for name, meaning in MEANINGS.items()]
     parts: list[Part] = [Facts(facts)]
@@ -104,62 +102,32 @@ def check(context: typer.Context, redis_url: RedisUrl, database_url: DatabaseUrl
 
 
 class Adopter:
-    """Submits jobs, and ends those that have ended. Each step may be done again."""
+    """Submits jobs that wait, imports those that have ended. Each step may be done again."""
 
     def __init__(self, client: Client, counts: Counter[str], *, is_dry: bool) -> None:
         self._client = client
         self._counts = counts
         self._is_dry = is_dry
-        self._grave = b""
 
     def take(self, jobs: Sequence[dict[str, Any]]) -> None:
         if self._is_dry:
             return
-        self._submit([_waiting(job) for job in jobs if job["kind"] == WAITING])
-        dead = [job for job in jobs if job["kind"] == DEAD]
-        if dead:
-            grave = self._dug()
-            self._submit([_waiting(job)._replace(dependencies=(grave,), schedule_at_ms=0) for job in dead])
-        past = [job for job in jobs if job["kind"] not in (WAITING, DEAD)]
-        self._submit([_past(job) for job in past])
-        self._cancel([ids.from_text(job["task_id"]) for job in past])
+        from tq.client.batches import imports, submits
 
-    def finish(self) -> None:
-        """Without what they depended on the dead letters can be retried."""
-        if self._grave:
-            ask(self._client, verbs.ForgetMany((self._grave,)), verbs.Changed)
+        for submit in submits([_waiting(job) for job in jobs if job["kind"] == WAITING]):
+            existing = len(ask(self._client, submit, verbs.Submitted).existing)
+            self._count(len(submit.tasks) - existing, existing)
+        for request in imports([_ended(job) for job in jobs if job["kind"] != WAITING]):
+            changed = ask(self._client, request, verbs.Changed)
+            self._count(changed.done, changed.skipped)
 
-    def _dug(self) -> bytes:
-        """A cancelled task: what depends on it is a dead letter at once, and nobody can run it before."""
-        if not self._grave:
-            self._grave = ids.new_id()
-            spec = TaskSpec(self._grave, "stackduck-adopt", queue=HISTORY, delay_ms=FAR_MS)
-            ask(self._client, verbs.Submit((spec,)), verbs.Submitted)
-            ask(self._client, verbs.Cancel(self._grave), verbs.TaskRef)
-        return self._grave
-
-    def _submit(self, specs: Sequence[TaskSpec]) -> None:
-        if not specs:
-            return
-        from tq.client.batches import submits
-
-        for request in submits(list(specs)):
-            existing = len(ask(self._client, request, verbs.Submitted).existing)
-            self._counts["already_there"] += existing
-            self._counts["moved"] += len(request.tasks) - existing
-
-    def _cancel(self, task_ids: Sequence[bytes]) -> None:
-        for task_id in task_ids:
-            try:
-                ask(self._client, verbs.Cancel(task_id), verbs.TaskRef)
-            except InvalidStatus:
-                continue
+    def _count(self, moved: int, existing: int) -> None:
+        self._counts["moved"] += moved
+        self._counts["already_there"] += existing
 
 
 def _waiting(job: dict[str, Any]) -> TaskSpec:
-    metadata = {}
-    if job["delay_s"] != DEFAULT_DELAY_S:
-        metadata[DELAY] = str(job["delay_s"])
+    metadata = _metadata(job)
     if job["error"]:
         metadata[ERROR] = job["error"][: METADATA_BYTES_MAX // 8]
     return TaskSpec(
@@ -170,17 +138,42 @@ def _waiting(job: dict[str, Any]) -> TaskSpec:
         job["priority"],
         schedule_at_ms=max(job["schedule_at_ms"], 0),
         timeout_ms=LEASE_MS,
-        # Those that are used up stay used up; a dead letter that is retried has all of them again.
-        max_retries=max(job["max_retries"] - (job["retry_count"] if job["kind"] == WAITING else 0), 0),
-        retry=RetryPolicy(EXPONENTIAL, max(job["delay_s"], 1) * 1000, 2_000, 3_600_000, jitter_permille=0),
+        # Those that are used up stay used up.
+        max_retries=max(job["max_retries"] - job["retry_count"], 0),
+        retry=_retry(job),
         metadata=metadata,
     )
 
 
-def _past(job: dict[str, Any]) -> TaskSpec:
-    spec = _waiting(job)
-    metadata = {**spec.metadata, STATUS: job["status"]}
-    return spec._replace(queue=HISTORY, schedule_at_ms=0, delay_ms=FAR_MS, metadata=metadata)
+def _ended(job: dict[str, Any]) -> EndedTask:
+    state = STATE_OF_KIND[job["kind"]]
+    return EndedTask(
+        ids.from_text(job["task_id"]),
+        job["task_type"],
+        state,
+        base64.b64decode(job["payload"]),
+        base64.b64decode(job["result"]),
+        job["error"],
+        QUEUE,
+        job["priority"],
+        timeout_ms=LEASE_MS,
+        max_retries=max(job["max_retries"], 0),
+        retry=_retry(job),
+        # Its last run failed as well, and no retry followed.
+        failures=job["retry_count"] + (state == DEAD_LETTER),
+        created_ms=job["created_ms"],
+        started_ms=job["started_ms"],
+        ended_ms=job["ended_ms"],
+        metadata=_metadata(job),
+    )
+
+
+def _metadata(job: dict[str, Any]) -> dict[str, str]:
+    return {DELAY: str(job["delay_s"])} if job["delay_s"] != DEFAULT_DELAY_S else {}
+
+
+def _retry(job: dict[str, Any]) -> RetryPolicy:
+    return RetryPolicy(EXPONENTIAL, max(job["delay_s"], 1) * 1000, 2_000, 3_600_000, jitter_permille=0)
 
 
 def _lines(command: str, redis_url: str, database_url: str, counts: Counter[str]) -> Iterator[dict[str, Any]]:

@@ -17,6 +17,7 @@ from tq.broker.machine.commands import (
     Command,
     ExtendLeases,
     ForgetTasks,
+    ImportTasks,
     OpenSession,
     SettleTasks,
     SubmitTasks,
@@ -27,7 +28,7 @@ from tq.broker.storage import keys
 from tq.broker.tables import Table
 from tq.errors import StoreDamaged
 from tq.retry import RetryPolicy
-from tq.task import Attempt, Counters, TaskSpec
+from tq.task import Attempt, Counters, EndedTask, TaskSpec
 from tq.verbs import SettleItem
 
 ENTRY_FORMAT = 1
@@ -75,6 +76,15 @@ def _spec_of(fields: list[Any]) -> TaskSpec:
     return TaskSpec._make(fields)
 
 
+def _revive_import(fields: list[Any]) -> ImportTasks:
+    return ImportTasks(tuple(_ended_of(task) for task in fields[0]))
+
+
+def _ended_of(fields: list[Any]) -> EndedTask:
+    fields[10] = retry_of(fields[10])
+    return EndedTask._make(fields)
+
+
 def _revive_open(fields: list[Any]) -> OpenSession:
     command = OpenSession(*fields)
     return command._replace(
@@ -92,6 +102,7 @@ _REVIVE: dict[type[Command], Callable[[list[Any]], Command]] = {
         fields[0], tuple((item[0], item[1], item[2]) for item in fields[1])
     ),
     ForgetTasks: lambda fields: ForgetTasks(tuple(fields[0])),
+    ImportTasks: _revive_import,
 }
 
 

@@ -16,7 +16,7 @@ from tq.broker.engine.roster import Roster
 from tq.broker.engine.statistics import queues_of, stats_of, workers_of
 from tq.broker.engine.tallies import Tallies
 from tq.broker.engine.trends import Trends
-from tq.broker.machine.commands import SetPause
+from tq.broker.machine.commands import ImportTasks, SetPause
 from tq.broker.machine.effects import Outcome
 from tq.broker.machine.heads import Head
 from tq.broker.machine.state import State
@@ -28,6 +28,7 @@ from tq.verbs import (
     GetSeries,
     GetStats,
     GroupDeadLetters,
+    Import,
     ListFailures,
     ListQueues,
     ListWorkers,
@@ -82,6 +83,7 @@ class Operating:
             CancelMany: self._many.cancel,
             RetryMany: self._many.retry,
             ForgetMany: self._many.forget,
+            Import: self._import,
             PauseQueue: self._pause,
             ResumeQueue: self._resume,
         }
@@ -108,6 +110,11 @@ class Operating:
     def latest(self) -> Series:
         """The minute that runs now, alone."""
         return self._trends.series(1)
+
+    def _import(self, peer: Peer, request: Import, answer: Answer) -> None:
+        tasks = request.tasks
+        size = sum(len(task.payload) + len(task.result) for task in tasks)
+        self._proposer.add(ImportTasks(tasks), answer, tasks=len(tasks), size=size)
 
     def _pause(self, peer: Peer, request: PauseQueue, answer: Answer) -> None:
         self._proposer.add(SetPause(request.queue, True, request.reason), answer)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias
 
-from tq.task import TaskSpec
+from tq.task import EndedTask, TaskSpec
 from tq.verbs import SettleItem
 
 
@@ -102,6 +102,12 @@ class SetPause(NamedTuple):
     reason: str
 
 
+class ImportTasks(NamedTuple):
+    """Tasks that ended elsewhere, kept as ended ones; ids that exist are passed over. Reply: Changed, or BadRequest."""
+
+    tasks: tuple[EndedTask, ...]
+
+
 class Tick(NamedTuple):
     """Do what has fallen due by the entry's time, at most TICK_TASKS_MAX of it. Reply: Done."""
 
@@ -120,6 +126,7 @@ Command: TypeAlias = (
     | SetPause
     | Tick
     | DrainSessions
+    | ImportTasks
 )
 
 CODE_OF: dict[type[Command], int] = {
@@ -136,6 +143,7 @@ CODE_OF: dict[type[Command], int] = {
     SetPause: 11,
     Tick: 12,
     DrainSessions: 13,
+    ImportTasks: 14,
 }
 """Command class -> its number in the log; never reused (a test keeps the list)."""
 

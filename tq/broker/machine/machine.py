@@ -26,6 +26,7 @@ from tq.broker.machine.commands import (
     DrainSessions,
     ExtendLeases,
     ForgetTasks,
+    ImportTasks,
     OpenSession,
     RetryTask,
     SetPause,
@@ -38,6 +39,7 @@ from tq.broker.machine.effects import Outcome
 from tq.broker.machine.ending import MINUTE_MS
 from tq.broker.machine.gate import why_waiting
 from tq.broker.machine.heads import EndedRecord, Head
+from tq.broker.machine.imports import import_tasks
 from tq.broker.machine.invariants import check
 from tq.broker.machine.restore import digest, restore_row, restored
 from tq.broker.machine.settle import extend_leases, settle_tasks
@@ -63,6 +65,7 @@ _HANDLERS: dict[type[Command], Callable[[State, Any], Reply | TqError]] = {
     SetPause: set_pause,
     Tick: tick,
     DrainSessions: drain_sessions,
+    ImportTasks: import_tasks,
 }
 
 MACHINE_KEY = "machine"

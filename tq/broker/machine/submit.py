@@ -10,7 +10,7 @@ from tq.broker.machine.timers import DUE, EXPIRY
 from tq.broker.tables import Table
 from tq.errors import BadRequest
 from tq.ids import to_text
-from tq.task import BLOCKED, COMPLETED, DEAD_LETTER, EXPIRED, PENDING, SCHEDULED, TaskSpec
+from tq.task import BLOCKED, COMPLETED, DEAD_LETTER, EXPIRED, PENDING, SCHEDULED, EndedTask, TaskSpec
 from tq.verbs import Existing, Submitted
 
 _PAYLOAD = Table.PAYLOAD
@@ -19,7 +19,7 @@ _PAYLOAD = Table.PAYLOAD
 
 def submit_tasks(state: State, command: SubmitTasks) -> Submitted | BadRequest:
     tasks = command.tasks
-    refusal = _refuse_dependencies(state, tasks) or _refuse_kinds(state, tasks)
+    refusal = _refuse_dependencies(state, tasks) or refuse_kinds(state, tasks)
     if refusal is not None:
         return refusal
     states = bytearray()
@@ -64,7 +64,8 @@ def _refuse_dependencies(state: State, tasks: tuple[TaskSpec, ...]) -> BadReques
     return None
 
 
-def _refuse_kinds(state: State, tasks: tuple[TaskSpec, ...]) -> BadRequest | None:
+def refuse_kinds(state: State, tasks: tuple[TaskSpec, ...] | tuple[EndedTask, ...]) -> BadRequest | None:
+    """Why these cannot be taken: they would bring more pairs of queue and task type than there may be."""
     if len(state.kinds) + len(tasks) <= KINDS_MAX:
         return None
     fresh = {

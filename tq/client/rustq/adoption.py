@@ -14,7 +14,7 @@ from typing import NamedTuple
 from aiormq import exceptions, spec
 from aiormq.channel import Channel
 
-from tq.client.rustq.adopted import ERROR, STATUS, task_of
+from tq.client.rustq.adopted import STATE_OF, ended_of, task_of
 from tq.client.rustq.amqp import LOST, RPC_SECONDS, Link, answered, close_channel
 from tq.client.rustq.job import BadJob, Job, JobStatus, from_json
 from tq.client.rustq.names import QueueNames
@@ -22,13 +22,13 @@ from tq.client.rustq.recovery import Recovery
 from tq.client.rustq.storage import JobStorage
 from tq.client.task import Task
 from tq.errors import BrokerUnavailable
-from tq.retry import DELAY_MS_MAX
+from tq.task import EndedTask
 
 BATCH_MAX = 500
 Submit = Callable[[Sequence[Task]], Awaitable[int]]
 """Submits tasks; returns how many of them existed."""
-End = Callable[[Sequence[str]], Awaitable[None]]
-"""Ends tasks that wait for a time that is far away."""
+Import = Callable[[Sequence[EndedTask]], Awaitable[int]]
+"""Imports tasks that have ended; returns how many of them existed."""
 
 
 class Count(NamedTuple):
@@ -43,11 +43,12 @@ COUNTS = (
     Count("moved", "jobs that are tasks now"),
     Count("already_there", "jobs that were tasks before"),
     Count("waiting", "of the moved: jobs without a message in the queue, with the delay that is left"),
-    Count("failed", "of the moved: jobs that had failed; as cancelled tasks, `tq-admin retry` runs them"),
+    Count("failed", "of the moved: jobs that had failed; dead letters now, `tq-admin retry` runs them"),
+    Count("completed", "of the moved: jobs that had completed"),
+    Count("cancelled", "of the moved: jobs that had been cancelled"),
+    Count("ended_messages", "of the messages: of jobs that the record says have ended; taken off the queue"),
     Count("unreadable", "messages that are no jobs; left in the queue"),
     Count("processing_left", "jobs that somebody still runs; left"),
-    Count("completed_left", "jobs that have completed; left as the record of it"),
-    Count("cancelled_left", "jobs that were cancelled; left"),
     Count("broken_left", "documents that are no jobs; left"),
     Count("elsewhere_left", "jobs of other queues or types; left"),
 )
@@ -55,7 +56,7 @@ COUNTS = (
 
 @dataclass
 class Adoption:
-    """One run. submit, end: how tasks get into the broker; neither is called when is_dry.
+    """One run. submit, bring_in: how tasks get into the broker; neither is called when is_dry.
 
     job_types: of the documents that do not say their queue (rustq's never do) those of these types are taken; empty =
         all. on_step: told how many jobs each step dealt with.
@@ -65,7 +66,7 @@ class Adoption:
     storage: JobStorage
     link: Link
     submit: Submit
-    end: End
+    bring_in: Import
     now_ms: int
     job_types: Collection[str] = ()
     is_dry: bool = False
@@ -101,7 +102,7 @@ class Adoption:
                 return
             self._unread = []
             while batch := await self._read(channel, queue):
-                await self._submit([(task_of(job, self.names.main), job.id) for _, job in batch])
+                await self._move_waiting(await self._not_ended([job for _, job in batch]), are_due=True)
                 if not self.is_dry:
                     for tag, _ in batch:
                         await answered(channel.basic_ack(tag))
@@ -136,9 +137,8 @@ class Adoption:
     # ------------------------------------------------------------ documents
 
     async def _move_documents(self, job_ids: Sequence[str], status: JobStatus) -> None:
-        documents = await self.storage.get_documents(job_ids)
-        moving: list[tuple[Task, str]] = []
-        for document, recorded in documents:
+        moving: list[Job] = []
+        for document, recorded in await self.storage.get_documents(job_ids):
             if document is None or recorded is not status:
                 continue  # a set may keep an id that has moved on
             try:
@@ -148,13 +148,14 @@ class Adoption:
                 continue
             if not self._is_ours(job):
                 self.counts["elsewhere_left"] += 1
-            elif status not in (JobStatus.PENDING, JobStatus.FAILED):
-                self.counts[f"{status.value.lower()}_left"] += job.id not in self._seen
             elif job.id not in self._seen:
-                moving.append((self._task(job, status), job.id))
-        await self._submit(moving, "waiting" if status is JobStatus.PENDING else "failed")
-        if status is JobStatus.FAILED and not self.is_dry:
-            await self.end([task.task_id for task, _ in moving if task.task_id is not None])
+                moving.append(job)
+        if status is JobStatus.PROCESSING:
+            self.counts["processing_left"] += len(moving)
+        elif status is JobStatus.PENDING:
+            self.counts["waiting"] += await self._move_waiting(moving, are_due=False)
+        else:
+            await self._move_ended(moving, status)
         self.on_step(len(job_ids))
 
     def _is_ours(self, job: Job) -> bool:
@@ -162,19 +163,31 @@ class Adoption:
             return job.additions.queue == self.names.main
         return not self.job_types or job.job_type in self.job_types
 
-    def _task(self, job: Job, status: JobStatus) -> Task:
-        if status is JobStatus.FAILED:
-            return task_of(
-                job, self.names.main, DELAY_MS_MAX, {STATUS: status.value, ERROR: job.last_error or ""}
-            )
-        return task_of(job, self.names.main, max(0, Recovery.due_ms(job) - self.now_ms))
+    # ------------------------------------------------------------ into the broker
 
-    async def _submit(self, moving: Sequence[tuple[Task, str]], kind: str = "") -> None:
-        if not moving:
-            return
-        self._seen.update(job_id for _, job_id in moving)
-        existing = 0 if self.is_dry else await self.submit([task for task, _ in moving])
-        self.counts["moved"] += len(moving) - existing
+    async def _not_ended(self, jobs: Sequence[Job]) -> list[Job]:
+        """Those of the messages that are to run. The record of an end outlives a message that was not acknowledged."""
+        documents = await self.storage.get_documents([job.id for job in jobs])
+        left = [job for job, (_, status) in zip(jobs, documents, strict=True) if status not in STATE_OF]
+        self.counts["ended_messages"] += len(jobs) - len(left)
+        return left
+
+    async def _move_waiting(self, jobs: Sequence[Job], *, are_due: bool) -> int:
+        """How many were new. are_due: their messages have arrived; otherwise what is left of their delay counts."""
+        self._seen.update(job.id for job in jobs)
+        tasks = [task_of(job, self.names.main, 0 if are_due else self._left_ms(job)) for job in jobs]
+        existing = await self.submit(tasks) if tasks and not self.is_dry else 0
+        return self._count(len(tasks), existing)
+
+    async def _move_ended(self, jobs: Sequence[Job], status: JobStatus) -> None:
+        tasks = [ended_of(job, self.names.main, status) for job in jobs]
+        existing = await self.bring_in(tasks) if tasks and not self.is_dry else 0
+        self.counts[status.value.lower()] += self._count(len(tasks), existing)
+
+    def _count(self, tasks: int, existing: int) -> int:
+        self.counts["moved"] += tasks - existing
         self.counts["already_there"] += existing
-        if kind:
-            self.counts[kind] += len(moving) - existing
+        return tasks - existing
+
+    def _left_ms(self, job: Job) -> int:
+        return max(0, Recovery.due_ms(job) - self.now_ms)

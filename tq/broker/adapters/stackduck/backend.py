@@ -57,6 +57,7 @@ from tq.verbs import (
     GroupDeadLetters,
     Health,
     Heartbeat,
+    Import,
     ListFailures,
     ListQueues,
     ListTasks,
@@ -101,6 +102,7 @@ _CANNOT: dict[type[Request], str] = {
     AddNode: _NO_CLUSTER,
     RemoveNode: _NO_CLUSTER,
     TransferLeadership: _NO_CLUSTER,
+    Import: "no way in for tasks that ended elsewhere; write their rows with PostgreSQL's own tools",
     GroupDeadLetters: "no groups of dead letters; list them with status dead_letter",
 }
 

@@ -72,6 +72,26 @@ class Deployment:
                 yield job
             after_us, after_id = page[-1].created_us or 0, page[-1].job_id
 
+    async def with_results(self, jobs: AsyncIterator[StoredJob]) -> AsyncIterator[tuple[StoredJob, bytes]]:
+        """The same jobs, those that completed with what they returned."""
+        has_results = (await self.rows.fetch("SELECT to_regclass('tq_results') AS found"))[0][
+            "found"
+        ] is not None
+        page: list[StoredJob] = []
+
+        async def told() -> list[tuple[StoredJob, bytes]]:
+            found = await self.rows.results_of([job.job_id for job in page]) if has_results else {}
+            return [(job, found.get(job.job_id, b"")) for job in page]
+
+        async for job in jobs:
+            page.append(job)
+            if len(page) == PAGE:
+                for each in await told():
+                    yield each
+                page.clear()
+        for each in await told():
+            yield each
+
     async def queued(self) -> AsyncIterator[StoredJob]:
         for job_type in await self.redis.job_types():
             async for member in self.redis.members(job_type):
@@ -116,7 +136,11 @@ class Deployment:
                 key: found.get(key) for key in ("job_type", "payload", "max_retries", "retry_count", "delay")
             }
             read = read_job(json.dumps({**job, **kept}))
-            return read._replace(created_us=parse_time(created) if created else None)
+            failed = found.get("failed_at")
+            return read._replace(
+                created_us=parse_time(created) if created else None,
+                completed_us=parse_time(failed) if failed else None,
+            )
         except (BadJob, ValueError, KeyError, TypeError, AttributeError) as error:
             self._note(entry, error)
             return None
@@ -133,14 +157,14 @@ async def read(deployment: Deployment) -> None:
     in_running = {job.job_id async for job in deployment.running()}
     deployment.bad.clear()
 
-    def tell(job: StoredJob, kind: str, source: str) -> None:
+    def tell(job: StoredJob, kind: str, source: str, result: bytes = b"") -> None:
         if job.job_id in seen:
             return
         seen.add(job.job_id)
         counts[source] += 1
-        _say("job", **_task(job, kind))
+        _say("job", **_task(job, kind, result))
 
-    async for job in deployment.all_rows():
+    async for job, result in deployment.with_results(deployment.all_rows()):
         kind = KIND_OF.get(job.status.lower(), WAITING)
         source = "history"
         if kind == WAITING:
@@ -153,7 +177,7 @@ async def read(deployment: Deployment) -> None:
             )
         elif kind == DEAD:
             source = "dead_letters"
-        tell(job, kind, source)
+        tell(job, kind, source, result)
     async for job in deployment.queued():
         tell(job, WAITING, "redis_only")
     async for job in deployment.running():
@@ -218,7 +242,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _task(job: StoredJob, kind: str) -> dict[str, object]:
+def _task(job: StoredJob, kind: str, result: bytes) -> dict[str, object]:
     """What a task needs to be this job."""
     return {
         "kind": kind,
@@ -230,10 +254,16 @@ def _task(job: StoredJob, kind: str) -> dict[str, object]:
         "retry_count": job.retries,
         "delay_s": job.delay_s or DEFAULT_DELAY_S,
         "schedule_at_ms": (job.scheduled_us or 0) // 1000,
-        "created_ms": (job.created_us or 0) // 1000,
-        "status": job.status,
+        "created_ms": _ms(job.created_us),
+        "started_ms": _ms(job.started_us),
+        "ended_ms": _ms(job.completed_us or job.updated_us),
+        "result": base64.b64encode(result).decode(),
         "error": job.error_message or "",
     }
+
+
+def _ms(us: int | None) -> int:
+    return max(us or 0, 0) // 1000
 
 
 def _say(event: str, **fields: object) -> None:
