@@ -107,7 +107,7 @@ async def attack(door: str, address: str, attackers: int) -> int:
             with suppress(TqError, OSError, EOFError, grpc.aio.AioRpcError, AssertionError):
                 await ASK[door](address, f"wrong-{next(numbers)}", 1)
             answered += 1
-            if answered % 100 == 0:
+            if answered % 10 == 0:
                 print(answered, flush=True)
 
     with suppress(TimeoutError):
@@ -151,8 +151,9 @@ def measure(door: str, attackers: int) -> str:
             with flooded(door, address, attackers) as process:
                 beside = uvloop.run(honest(door, address))
                 seconds = time.perf_counter() - start
-            assert process.stdout is not None
-            lines = process.stdout.read().split()
+                process.kill()
+                assert process.stdout is not None
+                lines = process.stdout.read().split()
     rate = int(lines[-1]) / seconds if lines else 0
     return (
         f"{door}: a request of an honest client p50 {before.p50_ms:.2f}, p99 {before.p99_ms:.2f} ms; beside {attackers} "

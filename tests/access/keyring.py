@@ -37,7 +37,8 @@ def key(
 def keyring(*keys: Key, clock: Clock | None = None, checks: Checks | None = None) -> KeyAccess:
     """On the running loop."""
     checks = checks or Checks(asyncio.get_running_loop())
-    return KeyAccess(keys, checks, (clock or ManualClock()).monotonic_ms, secret=SECRET)
+    later = asyncio.get_running_loop().call_later
+    return KeyAccess(keys, checks, (clock or ManualClock()).monotonic_ms, secret=SECRET, later=later)
 
 
 async def verdict_of(access: KeyAccess, token: str, address: str = "") -> Principal | TqError:

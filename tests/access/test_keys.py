@@ -14,7 +14,13 @@ from tests.access.keyring import SECRET, Verdicts, hash_of, key, keyring, verdic
 from tests.doors.serving import run
 from tq.broker.access import Permission, Principal
 from tq.broker.checks import THREADS, WAITING_MAX, WAITING_PER_HOST_MAX, Check, Checks
-from tq.broker.keys import REFUSED_MAX, REFUSED_MS, Key, KeyAccess
+from tq.broker.keys import (
+    REFUSED_MAX,
+    REFUSED_MS,
+    Key,
+    KeyAccess,
+    Later,
+)
 from tq.clock import ManualClock
 from tq.errors import AuthenticationFailed, BrokerUnavailable
 
@@ -41,9 +47,16 @@ class Checking(Checks):
             check.told(fits.index(True) if True in fits else -1)
 
 
-def deciding(*keys: Key, clock: ManualClock | None = None) -> tuple[KeyAccess, Checking]:
+def at_once(_seconds: float, what: Callable[[], None]) -> None:
+    what()
+
+
+def deciding(
+    *keys: Key, clock: ManualClock | None = None, later: Later = at_once
+) -> tuple[KeyAccess, Checking]:
     checks = Checking()
-    return KeyAccess(keys, checks, (clock or ManualClock()).monotonic_ms, secret=SECRET), checks
+    now_ms = (clock or ManualClock()).monotonic_ms
+    return KeyAccess(keys, checks, now_ms, secret=SECRET, later=later), checks
 
 
 def ask(access: KeyAccess, token: str, checks: Checking | None = None) -> Verdicts:

@@ -15,7 +15,7 @@ IMPORTERS: dict[str, tuple[str, ...]] = {
     "bcrypt": ("tq/admin/commands/keys.py", "tq/broker/checks.py"),
     "fastapi": ("tq/broker/api/rest/",),
     "google": ("tq/proto/", "tq/broker/api/grpc/"),
-    "grpc": ("tq/proto/", "tq/broker/api/grpc/", "tq/broker/api/stackduck/"),
+    "grpc": ("tq/proto/", "tq/broker/api/grpc/"),
     "grpc_health": ("tq/broker/api/grpc/door.py",),
     "grpc_reflection": ("tq/broker/api/grpc/door.py",),
     "hiredis": ("tq/broker/adapters/stackduck/wire.py",),

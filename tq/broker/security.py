@@ -27,11 +27,16 @@ class Security:
         self.tls = tls
         self.rates = _rates_of(config.auth, clock)
         self.access: Access = OpenAccess()
-        self._checks = Checks(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        self._checks = Checks(loop)
         self._keys: KeyAccess | None = None
         if config.auth.enabled:
             secret = secrets.token_bytes(SECRET_BYTES)
-            self._keys = KeyAccess(_keys_of(config.auth), self._checks, clock.monotonic_ms, secret=secret)
+            self._keys = KeyAccess(
+                *(_keys_of(config.auth), self._checks, clock.monotonic_ms),
+                secret=secret,
+                later=loop.call_later,
+            )
             self.access = self._keys
 
     async def reload(self, config: BrokerConfig) -> None:
