@@ -1,6 +1,6 @@
 """A worker that knows nothing of tq but its .proto file: `python -m examples.grpc_worker HOST:PORT`.
 
-It serves the task types `upper` and `sum`, gives up when told to stop (SIGTERM), and comes back when the broker does.
+It serves the task types `upper` and `sum`, and comes back when the broker does.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import sys
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -68,16 +68,12 @@ async def work(channel: grpc.aio.Channel, open_items: list[pb.Settlement]) -> No
 
 
 async def main(address: str) -> None:
-    loop, open_items = asyncio.get_running_loop(), list[pb.Settlement]()
-    stopping = asyncio.ensure_future(asyncio.Event().wait())
-    loop.add_signal_handler(signal.SIGTERM, stopping.cancel)
+    open_items: list[pb.Settlement] = []
     async with grpc.aio.insecure_channel(address) as channel:
-        while not stopping.done():
-            working = asyncio.ensure_future(work(channel, open_items))
-            await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
-            working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
-            await asyncio.sleep(0 if stopping.done() else BACK_OFF_S)
+        while True:
+            with suppress(grpc.aio.AioRpcError):
+                await work(channel, open_items)
+            await asyncio.sleep(BACK_OFF_S)
 
 
 if __name__ == "__main__":

@@ -104,3 +104,11 @@ def test_worker_completes_tasks_and_survives_a_restart_of_the_broker(
             assert first == second == expected
             assert stats.worker_count == 1
             assert json.dumps(worker.log_tail()) == '""', "it had nothing to complain of"
+
+
+@pytest.mark.parametrize("path", ["grpc_worker.py", "node/worker.js"])
+def test_a_worker_takes_no_more_than_sixty_lines(path: str) -> None:
+    text = (ROOT / "examples" / path).read_text()
+    lines = (line.strip() for line in text.rpartition('"""')[2].splitlines())
+
+    assert len([line for line in lines if line and not line.startswith("//")]) <= 60

@@ -37,6 +37,8 @@ REFUSALS_AT_ONCE = 20
 REFUSAL_DELAY_MS = 1_000
 """Then a refusal is told so much later. A thousand connections that try keys get a thousand answers a second, about a
 tenth of what a broker could give."""
+REFUSAL_STEPS = 64
+"""Up to twice that, in so many steps."""
 DELAYED_MAX = 10_000
 """Refusals that wait; more are told at once."""
 HOSTS_MAX = 1_024
@@ -165,7 +167,9 @@ class _Refusals:
             self._delayed -= 1
             verdict(error)
 
-        self._later(REFUSAL_DELAY_MS / 1000, told)
+        # Spread, or all who wait would come again at the same moment.
+        spread = self._delayed % REFUSAL_STEPS / REFUSAL_STEPS
+        self._later(REFUSAL_DELAY_MS * (1 + spread) / 1000, told)
 
     def _count(self, host: str) -> int:
         second = self._now_ms() // 1000
