@@ -238,6 +238,13 @@ def test_node_without_room_for_connections_is_left_for_the_next(flavour: str) ->
         assert two.count(verbs.Ping) == 1
 
 
+def test_brokers_without_room_are_named_so_when_the_time_is_up(flavour: str) -> None:
+    with FakeBroker() as one, Driven(flavour, one.address, timeout=0.3) as client:
+        one.refuse_hello = TooManyConnections("full house")
+        with pytest.raises(TooManyConnections, match="full house"):
+            client.ping()
+
+
 def test_node_that_is_stopping_gets_no_new_requests(flavour: str) -> None:
     with FakeBroker() as one, FakeBroker() as two, Driven(flavour, f"{one.address},{two.address}") as client:
         client.ping()

@@ -248,3 +248,9 @@ class Tries:
         return OutcomeUnknown(
             f"{self._verb}: {self._unknown.text}; a second try was answered: {error.text} ({error.code})"
         )
+
+
+def unreachable(error: TqError) -> BrokerUnavailable:
+    """What is raised when no broker could be reached in time: what the last one said, in its own class."""
+    kind = type(error) if isinstance(error, BrokerUnavailable) else BrokerUnavailable
+    return kind(f"no broker could be reached in time: {error.text}")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
-from tq.client.routing import Address, Rng, Rotation, Tries
+from tq.client.routing import Address, Rng, Rotation, Tries, unreachable
 from tq.client.sync_link import CONNECT_SECONDS, KEEPALIVE_SECONDS, Link
 from tq.client.sync_waits import Signal, clock, pause
 from tq.errors import BadRequest, BrokerUnavailable, NotLeader, Outcome, TqError
@@ -137,7 +137,7 @@ class Channel:
             if error is not None and error.outcome is Outcome.REJECTED:
                 raise type(error)(error.text)
             if self._now_s() >= deadline and not (slot.link is not None and slot.link.is_usable):
-                late = BrokerUnavailable(f"no broker could be reached in time: {(error or slot.error).text}")
+                late = unreachable(error or slot.error)
                 raise tries.gave_up(late) if tries is not None else late
 
     def _open(self, slot: _Slot, attempt: _Attempt, deadline: float) -> None:
