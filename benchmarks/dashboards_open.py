@@ -26,12 +26,12 @@ DASHBOARDS = 10
 PAGES = ("/", "/tasks", "/workers", "/queues", "/dlq", "/cluster")
 RECORD_S, RECORD_S_QUICK = 24.0, 12.0
 """How long a page is watched: what it reads most seldom, it reads every 20 s."""
-PAIRS, PAIRS_QUICK = 10, 4
-WINDOW_S = 3.0
+PAIRS, PAIRS_QUICK = 9, 4
+WINDOW_S = 4.0
 CONCURRENCY = 256
 SUBMITTERS = 4
 BATCH = 1_000
-BACKLOG = 2_000
+BACKLOG = 5_000
 """Tasks kept waiting for the worker, so that it never has to wait itself."""
 OPEN_S_MAX = 30.0
 
@@ -63,9 +63,10 @@ async def _kept(target: Target, pages: tuple[str, ...], *, quick: bool) -> Row:
             finally:
                 load.cancel()
                 await asyncio.gather(load, return_exceptions=True)
+            idle = await _idle(running, client, calls)
     kept = [100 * beside.rate / alone.rate for alone, beside in pairs]
     cpu = [100 * (beside.cpu_per_task / alone.cpu_per_task - 1) for alone, beside in pairs]
-    return Row(target, median(kept), _how(pages, calls, pairs, kept, cpu))
+    return Row(target, median(kept), _how(pages, calls, pairs, kept, cpu, idle))
 
 
 def _how(
@@ -74,13 +75,15 @@ def _how(
     pairs: list[tuple[Window, Window]],
     kept: list[float],
     cpu: list[float],
+    idle: float,
 ) -> str:
     a_second = ", ".join(f"{page} {sum(call.rate for call in calls[page]):.2g}" for page in pages)
     return (
         f"no-op tasks completed, median of {len(pairs)} times {WINDOW_S:g} s beside them against {WINDOW_S:g} s without "
         f"(half before, half after); pairs from {min(kept):.1f} to {max(kept):.1f} %; alone "
-        f"{median([alone.rate for alone, _ in pairs]):,.0f}/s; broker CPU a task {median(cpu):+.1f} %; each is the live feed "
-        f"and the calls a second that its page in Chromium was seen to make ({a_second}), replayed without a browser"
+        f"{median([alone.rate for alone, _ in pairs]):,.0f}/s; broker CPU a task {median(cpu):+.1f} %; of a broker that does "
+        f"nothing else they take {idle:.1f} % of a core; each is the live feed and the calls a second that its page in "
+        f"Chromium was seen to make ({a_second}), replayed without a browser"
     )
 
 
@@ -108,6 +111,21 @@ async def _window(running: Lab, client: AsyncClient, seconds: float) -> Window:
     done = (await client.stats()).completed_count - before
     passed = time.monotonic() - start
     return Window(done / passed, (cpu_seconds_of(running.broker) - cpu) / done)
+
+
+async def _idle(running: Lab, client: AsyncClient, calls: dict[str, list[Call]]) -> float:
+    """Percent of a core that they take of a broker that is asked for nothing else: what noise cannot hide."""
+    while (await client.stats()).pending_count:  # noqa: ASYNC110  what is left of the load
+        await asyncio.sleep(0.1)
+
+    async def used() -> float:
+        before = cpu_seconds_of(running.broker)
+        await asyncio.sleep(2 * WINDOW_S)
+        return (cpu_seconds_of(running.broker) - before) / (2 * WINDOW_S)
+
+    alone = await used()
+    async with _dashboards(running, calls):
+        return 100 * (await used() - alone)
 
 
 async def _load_on(client: AsyncClient) -> None:

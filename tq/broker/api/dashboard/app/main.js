@@ -43,7 +43,7 @@ function start() {
   const live = new Live(store);
   const screen = new Screen(byId('main'), store, (address, how) => router.go(address, how));
   const drawAround = () => drawShell(store.value, location.pathname);
-  const showFound = shower(screen);
+  const showFound = shower(screen, () => onceLive(store, () => location.reload()));
   const router = new Router(PAGES, MISSING, (find, route, how) => {
     drawAround();
     const { me } = store.value;
@@ -69,9 +69,11 @@ function start() {
 /**
  * What shows a page once its module is there; of several that are waited for the last.
  * @param {Screen} screen
+ * @param {() => void} tryLater a module that could not be fetched is not asked for again in this document; not called for
+ *   the document's first page, which would fail again
  * @returns {(find: Finder, route: import('./types.js').Route, how: {isNew: boolean}) => Promise<void>}
  */
-function shower(screen) {
+function shower(screen, tryLater) {
   let turn = 0;
   let isNew = false;
   return async (find, route, how) => {
@@ -80,7 +82,8 @@ function shower(screen) {
     const page = await find().catch(() => null);
     if (mine !== turn) return;
     if (page === null) {
-      toastError(new Error('This page could not be fetched. Reload it once the broker answers.'));
+      toastError(new Error('This page could not be fetched; it will be once the broker answers.'));
+      if (screen.shown !== null) tryLater();
       return;
     }
     screen.show(page, route, { isNew });
@@ -103,11 +106,7 @@ async function signIn(store, live, showAnew) {
   const me = await calls.me().catch(() => null);
   if (me === null) {
     // The broker is away just now: who holds the key is asked for once the feed, which comes back by itself, is there.
-    const end = store.listen((now) => {
-      if (now.live !== 'live') return;
-      end();
-      calls.me().then((found) => store.set({ me: found }), toastError);
-    });
+    onceLive(store, () => calls.me().then((found) => store.set({ me: found }), toastError));
   } else {
     store.set({ me });
     if (!may(me, 'read_tasks')) {
@@ -116,6 +115,15 @@ async function signIn(store, live, showAnew) {
     }
   }
   live.connect();
+}
+
+/** Do something when the feed is there the next time. @param {Store<Shared>} store @param {() => void} act */
+function onceLive(store, act) {
+  const end = store.listen((now) => {
+    if (now.live !== 'live') return;
+    end();
+    act();
+  });
 }
 
 start();

@@ -84,7 +84,7 @@ function build(question, finish) {
       null,
       question.isRequired
         ? null
-        : h('button', { type: 'button', 'data-test': 'dismiss', onclick: () => finish(null) }, 'Cancel'),
+        : h('button', { type: 'button', 'data-test': 'dismiss', onclick: () => finish(null) }, 'Back'),
       confirm,
     ),
   );

@@ -113,6 +113,8 @@ function stepper(action, { ids, filter }, retries) {
     ...(action === 'cancel' ? { force: true } : {}),
     ...(retries === null ? {} : { max_retries: retries }),
   };
+  // What is not filtered by is left out: an empty status is none.
+  const wanted = Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== ''));
   let at = 0;
   /** @type {string|null} */
   let cursor = null;
@@ -126,7 +128,7 @@ function stepper(action, { ids, filter }, retries) {
       at += limit;
       return { done, skipped, isOver: at >= ids.length };
     }
-    const step = await calls.bulk(action, { filter, limit, cursor, ...more }, signal);
+    const step = await calls.bulk(action, { filter: wanted, limit, cursor, ...more }, signal);
     cursor = step.next_cursor;
     return { done: step.done, skipped: step.skipped, isOver: cursor === null };
   };

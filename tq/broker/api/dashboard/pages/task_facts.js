@@ -1,13 +1,22 @@
 /** @file What is known of a task besides what it carries and what was tried: as names and values. */
 
 import { h } from '../app/dom.js';
-import { bytes, count, duration } from '../app/format.js';
+import { bytes, count, duration, things, words } from '../app/format.js';
 import { moment } from '../components/time.js';
 import { queueLink, taskLink, typeLink, workerLink } from './links.js';
 
 /** @typedef {import('../app/types.js').Task} Task */
 
 const DEPENDENCIES_SHOWN_MAX = 50;
+/** A counter's name where it stands at one. */
+const CAUSES = /** @type {Record<string, string>} */ ({
+  errors: 'error',
+  timeouts: 'timeout',
+  crashes: 'crash',
+  leases_lost: 'lease lost',
+  releases: 'release',
+  snoozes: 'snooze',
+});
 
 /** @param {Task} found */
 export function facts(found) {
@@ -59,7 +68,7 @@ function causes({ counters }) {
   const struck = Object.entries(counters).filter(([, times]) => times > 0);
   return struck.length === 0
     ? null
-    : struck.map(([name, times]) => `${times} ${name.replace('_', ' ')}`).join(', ');
+    : struck.map(([name, times]) => things(times, CAUSES[name] ?? words(name), words(name))).join(', ');
 }
 
 /** @param {string[]} ids */
