@@ -22,6 +22,8 @@ _log = get_logger("grpc")
 
 EOF = grpc.aio.EOF
 """What `read` returns when the peer has closed its side."""
+WRITES_PER_TURN = 32
+"""Messages of one stream that may be written in one turn of the loop; then others come before the next."""
 DEADLINE_S_MAX = 1e9
 """Beyond is grpc's way of saying that there is none."""
 
@@ -46,6 +48,10 @@ class Host(Protocol):
 
     def refuse(self, call: Call, error: TqError) -> None:
         """End the call with an error's status."""
+        ...
+
+    def look(self) -> None:
+        """Take an event that has come already."""
         ...
 
     def over(self, call: Call) -> None:
@@ -83,6 +89,7 @@ class Call:
         self._is_closed = False
         self._is_watched = False
         self._is_said = False
+        self._writes = 0
 
     def begin(self) -> None:
         """Serve it; never raises."""
@@ -154,6 +161,10 @@ class Call:
 
         is_first, self._has_begun_answer = not self._has_begun_answer, True
         core.send(self._call, self._bytes_of(message), taken, is_first=is_first)
+        self._host.look()
+        self._writes += 1
+        if waiter.done() and self._writes % WRITES_PER_TURN == 0:
+            await asyncio.sleep(0)
         if not await waiter:
             raise CallOver
 

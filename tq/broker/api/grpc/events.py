@@ -31,6 +31,16 @@ class Events:
         self._thread = threading.Thread(target=self._wait, name="grpc-events", daemon=True)
         self._thread.start()
 
+    def look(self) -> None:
+        """Take an event that has come already, for somebody who would otherwise wait for it: no turn, no wake-up."""
+        event = core.waiting_event(self.queue)
+        if event is None:
+            return
+        if core.is_end(event):
+            self._end()
+        else:
+            self._tell(event)
+
     async def close(self) -> None:
         """Once every server of the queue has stopped: end the thread."""
         self.queue.shutdown()
@@ -59,12 +69,15 @@ class Events:
             if core.is_end(event):
                 self._end()
                 return
-            try:
-                event.tag(event)
-            except Exception as error:  # noqa: BLE001  the top of the loop; the other calls must go on
-                _log.error("event_failed", "a defect in the gRPC door", exc_info=error)
+            self._tell(event)
             event = core.waiting_event(self.queue)
         self._loop.call_soon(self._take, event)
+
+    def _tell(self, event: Any) -> None:
+        try:
+            event.tag(event)
+        except Exception as error:  # noqa: BLE001  the top of the loop; the other calls must go on
+            _log.error("event_failed", "a defect in the gRPC door", exc_info=error)
 
     def _rest(self) -> None:
         """A turn later: what was begun is on its way, and the thread may have the interpreter to go and wait again."""

@@ -36,6 +36,7 @@ class Server:
         refuse: ends a call with an error's status.
         """
         self._queue = events.queue
+        self.look = events.look
         self._server = core.server(options, self._queue)
         self._calls_max = calls_max
         self.now_s = now_s
