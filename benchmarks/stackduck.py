@@ -38,7 +38,8 @@ NOTHING = duck.DequeueRetriedJobRequest()
 CALLERS = 64
 BATCH = 1_000
 BATCHES_IN_FLIGHT = 4
-CONCURRENCY = 256
+CONCURRENCY = 512
+"""A job is away for as long as three statements take: so many keep all of them busy."""
 WORKER_SECONDS_MAX = 120.0
 LEFT = "SELECT 1 FROM jobs WHERE job_type = 'noop' AND status IN ('Queued', 'running') LIMIT 1"
 

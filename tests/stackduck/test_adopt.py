@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from lab.processes import broker_address, program, start_broker
 from tests.stackduck import rust
 from tests.stackduck.serving import Deployment, Servers, deployed, run, until
+from tq.client.aio import AsyncClient
 
 
 async def admin(here: Deployment, address: str, *arguments: str, code: int = 0) -> Any:
@@ -89,6 +91,48 @@ def test_deployment_is_adopted_once_with_every_count(servers: Servers, tmp_path:
                     assert abs(datetime.fromisoformat(done[name]) - when) < timedelta(milliseconds=1), name
                 await admin(here, address, "retry", ids["dead"])
                 assert (await admin(here, address, "status", ids["dead"]))["status"] == "pending"
+
+    run(scenario(), PROGRAMS_S)
+
+
+HISTORY = 450
+"""More than two batches."""
+
+
+def test_adoption_that_is_killed_half_way_goes_on_and_keeps_every_job_as_it_ended(
+    servers: Servers, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with deployed(servers) as here:
+            await (await here.broker()).stop()  # has made the tables
+            here.brokers.clear()
+            await here.sql(
+                "INSERT INTO jobs (job_type, payload, status, retry_count, max_retries, error_message, completed_at)"
+                " SELECT 'mail', '{}', CASE WHEN n % 3 = 0 THEN 'failed' ELSE 'completed' END, n % 2, 3, 'no', NOW()"
+                f" FROM generate_series(1, {HISTORY}) AS n"
+            )
+            with start_broker(tmp_path) as native:
+                address = await asyncio.to_thread(broker_address, native)
+                stores = ("--redis-url", here.servers.redis.url, "--database-url", here.database_url)
+                command = (program("tq-admin"), "--broker-addr", address, "stackduck", "adopt", *stores)
+                async with AsyncClient(address) as client:
+
+                    async def ended() -> int:
+                        stats = await client.stats()
+                        return stats.completed_count + stats.dead_letter_count
+
+                    half = await asyncio.create_subprocess_exec(
+                        *command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                    )
+                    await until(ended)
+                    with suppress(ProcessLookupError):
+                        half.kill()
+                    await half.wait()
+
+                    again = await admin(here, address, "stackduck", "adopt")
+                    assert again["moved"] + again["already_there"] == HISTORY
+                    assert await ended() == HISTORY
+                    assert (await client.stats()).dead_letter_count == HISTORY // 3
 
     run(scenario(), PROGRAMS_S)
 
