@@ -59,7 +59,7 @@ class Latecomer:
         if self.transport is not None:
             self.transport.send(peer, message)
 
-    def connected(self, peer: str, epoch: int) -> None:
+    def connected(self, peer: str, epoch: int, disk: str) -> None:
         if self.log is not None:
             self.log.connected(peer, epoch)
 
@@ -97,7 +97,7 @@ class LiveNode:
             (f"uuid of {self.name} in {self.directory.name}", 1),
             middle,
             PeerSecurity(self.secret),
-            check_disk=PeerBook(self.directory).check,
+            check_disk=self._check_disk,
             client_address=lambda: f"{self.name}.example:6379",
         )
         self.committed = []
@@ -118,6 +118,10 @@ class LiveNode:
         )
         await self.log.start(0, self._note)
         self.is_up = True
+
+    def _check_disk(self, node: str, disk: str) -> bool:
+        PeerBook(self.directory).check(node, disk)
+        return True
 
     def _note(self, index: int, data: bytes) -> None:
         self.committed.append((index, data))

@@ -9,7 +9,7 @@ import pytest
 from tests.replication.rig import TIMES
 from tq.broker.replication.core import RaftCore
 from tq.broker.replication.guard import BrokenCluster
-from tq.broker.replication.membership import Configuration
+from tq.broker.replication.membership import Configuration, Node
 from tq.broker.replication.memory_journal import MemoryJournal
 from tq.broker.replication.messages import (
     Ack,
@@ -24,8 +24,12 @@ from tq.broker.replication.messages import (
 )
 from tq.broker.replication.ports import SnapshotInfo
 from tq.broker.replication.records import Link
+from tq.broker.replication.trust import Shown
 
 THREE = Configuration.of({"a": "", "b": "", "c": ""}, {"watcher": ""})
+B_ANEW = Configuration.made(
+    THREE.known() | {"b": Node("", votes=False, is_joining=True, disk="b's second/1")}
+)
 
 
 class Bench:
@@ -106,12 +110,12 @@ class Bench:
         self.now = self.core.next_due
         return next(message for _, message in self.turn() if isinstance(message, PreVoteRequest))
 
-    def lead(self) -> int:
-        """Become leader; the term."""
+    def lead(self, epoch: int | None = None) -> int:
+        """Become leader by the vote of b; the term. epoch: of b's stream."""
         asked = self.ask()
-        self.hear("b", PreVote(asked.term, asked.round, True))
+        self.hear("b", PreVote(asked.term, asked.round, True), epoch)
         term = self.core.status.term
-        self.hear("b", Vote(term))
+        self.hear("b", Vote(term), epoch)
         assert self.core.status.role == "leader"
         return term
 
@@ -249,12 +253,51 @@ def test_higher_term_in_any_answer_makes_a_leader_step_down() -> None:
         assert bench.journal.durable_vote == (99, "")
 
 
-def test_observer_neither_leads_nor_is_voted_for() -> None:
+def test_observer_neither_deposes_a_leader_nor_is_voted_for() -> None:
     """A read-only peer deposed the leader and fed an entry that was applied (reproduction t15)."""
     bench = Bench(ONES)
+    bench.append(5, [], term=1)
     assert bench.hear("watcher", Append(10**9, 1, 5, 1, bench.journal.last.crc, 6, ((2, b"x"),))) == []
     assert bench.hear("watcher", VoteRequest(10**9, 99, 99, True)) == []
     assert (bench.log, bench.core.status.term) == (ONES, 1)
+
+
+def test_leader_that_observes_by_an_older_configuration_is_heard_where_no_other_speaks() -> None:
+    """It came back with another disk, caught up and was elected; who reads of that an entry at a time must go on."""
+    bench = Bench(ONES)
+    last = bench.journal.last
+    sent = bench.hear("watcher", Append(2, 1, last.index, last.term, last.crc, 0, ((2, b"x"),)))
+    assert sent == [("watcher", Ack(2, 1, last.index + 2, is_match=True, is_reject=False))]
+    assert bench.core.leader == "watcher"
+
+
+def test_peer_that_is_not_believed_is_followed_but_its_votes_and_answers_do_not_count() -> None:
+    """Who learns the log anew reads of disks that are gone; its leader may be on its third (see `trust`)."""
+    bench = Bench(ONES)
+    bench.core.connected("b", 10, Shown("b's third/1", is_familiar=False))
+    assert bench.hear("b", VoteRequest(9, 9, 9, True), epoch=10) == []
+    assert bench.hear("b", PreVoteRequest(9, 1, 9, 9), epoch=10) == []
+    assert bench.hear("b", TermNotice(9), epoch=10) == []
+    last = bench.journal.last
+    sent = bench.hear("b", Append(2, 1, last.index, 1, last.crc, 6, ((2, b"x"),)), epoch=10)
+    assert sent == [("b", Ack(2, 1, last.index + 2, is_match=True, is_reject=False))]
+    assert bench.committed[-1] == b"x"
+
+
+def test_what_a_disk_acknowledged_does_not_count_once_the_log_names_another() -> None:
+    """Its answers were under way when the leader took the node in under its new disk."""
+    bench = Bench(ONES)
+    bench.core.connected("b", 10, Shown("b's first/1"))
+    bench.turn()
+    term = bench.lead(epoch=10)
+    bench.hear("c", Ack(term, 1, 7, is_match=True, is_reject=False))
+    bench.core.change_members(B_ANEW, lambda _: None)
+    bench.turn()
+    bench.hear("b", Ack(term, 1, 8, is_match=True, is_reject=False), epoch=10)
+    assert bench.core.status.match["b"] == 0
+    bench.core.connected("b", 11, Shown("b's second/1", is_familiar=False))
+    bench.hear("b", Ack(term, 1, 3, is_match=True, is_reject=False), epoch=11)
+    assert bench.core.status.match["b"] == 2
 
 
 def test_vote_request_is_not_heard_while_a_leader_is_unless_that_leader_hands_over() -> None:

@@ -58,6 +58,7 @@ class Surroundings(NamedTuple):
     options: Options
     watcher: Watcher
     send: Callable[[str, Any], bool]
+    cut: Callable[[str], None]
     on_fatal: Callable[[BaseException], None]
 
 

@@ -6,6 +6,7 @@ from asyncio import TimerHandle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from types import ModuleType
 from zlib import crc32
 
 from tests.sim.consensus import Consensus, Make, Surroundings
@@ -16,7 +17,7 @@ from tests.sim.hard_log import HardLog
 from tests.sim.members import SimMembers
 from tests.sim.schedule import Options
 from tests.sim.snapshots import SimSnapshots
-from tq.broker.replication import tail
+from tq.broker.replication import sending, tail
 from tq.broker.replication.core import RaftCore
 from tq.broker.replication.membership import Configuration
 from tq.broker.replication.messages import Ack, Message, Vote, VoteRequest, pack_message, unpack_message
@@ -232,11 +233,11 @@ class HardNode:
         return is_settled and core.configuration.disk(node) == disk
 
     def connected(self, peer: str, epoch: int) -> None:
-        self._members.connected.add(peer)
-        self.ask(lambda core: core.connected(peer, epoch))
+        shown = self._members.connected(peer)
+        self.ask(lambda core: core.connected(peer, epoch, shown))
 
     def disconnected(self, peer: str, epoch: int) -> None:
-        self._members.connected.discard(peer)
+        self._members.disconnected(peer)
         self.ask(lambda core: core.disconnected(peer, epoch))
 
     def receive(self, peer: str, frame: Message, epoch: int) -> None:
@@ -284,19 +285,26 @@ def _unsynced(raft: Consensus, target: str, message: Message) -> str:
 
 @contextmanager
 def _small_windows(options: Options) -> Iterator[None]:
-    """Trailing windows of thousands of entries would keep every short run from ever needing a snapshot."""
+    """Windows of thousands of entries would keep every short run from ever needing a snapshot, and messages of hundreds
+    would bring whoever is behind up in one step."""
     small = {
-        "TRAILING_ENTRIES": max(options.compact_entries // 4, 5),
-        "TRIM_ENTRIES_MIN": max(options.compact_entries // 8, 5),
-        "MARK_ENTRIES": max(options.compact_entries // 16, 3),
-        "TAIL_ENTRIES_MAX": max(options.compact_entries // 8, 4),
+        (tail, "TRAILING_ENTRIES"): max(options.compact_entries // 4, 5),
+        (tail, "TRIM_ENTRIES_MIN"): max(options.compact_entries // 8, 5),
+        (tail, "MARK_ENTRIES"): max(options.compact_entries // 16, 3),
+        (tail, "TAIL_ENTRIES_MAX"): max(options.compact_entries // 8, 4),
+        (sending, "APPEND_ENTRIES_MAX"): options.batch_bytes // 1_000,
     }
-    before = {name: getattr(tail, name) for name in small}
-    vars(tail).update(small)
+    before = {place: vars(place[0])[place[1]] for place in small}
+    _bind(small)
     try:
         yield
     finally:
-        vars(tail).update(before)
+        _bind(before)
+
+
+def _bind(values: dict[tuple[ModuleType, str], int]) -> None:
+    for (module, name), value in values.items():
+        setattr(module, name, value)
 
 
 def _drive(disk: SimDisk, disk_id: str) -> HardDrive:

@@ -135,6 +135,7 @@ class SimNode:
             self._options,
             self._watcher,
             partial(self._network.send, self.name),
+            partial(self._network.reset, self.name),
             self._raised,
         )
         loop.enter(lambda: self._boot(process, around))

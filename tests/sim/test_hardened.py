@@ -9,7 +9,15 @@ import pytest
 
 from tests.sim.hardened import HARDENED
 from tests.sim.run import Report, run
-from tests.sim.schedule import DISK_FAULTS, NETWORK_FAULTS, from_seed
+from tests.sim.schedule import (
+    DISK_FAULTS,
+    LEADER,
+    NETWORK_FAULTS,
+    Fault,
+    Options,
+    Schedule,
+    from_seed,
+)
 
 SECONDS = 7.0
 """Of faults, in each run."""
@@ -41,6 +49,31 @@ def test_nothing_is_violated_whatever_happens(seed: int) -> None:
 )
 def test_nothing_is_violated_by_one_sort_of_fault(name: str, kinds: set[str]) -> None:
     check(run(from_seed(100 + len(name), seconds=SECONDS, kinds=kinds), HARDENED))
+
+
+def test_node_that_reads_how_its_leader_was_made_an_observer_still_follows_it() -> None:
+    """Messages end between the entry by which the leader began anew and the one by which it voted again: who took the
+    first one in did not hear the leader any more, and stood still for ever."""
+    schedule = from_seed(76, seconds=14.0, kinds=("lose_disk", "flip_bit", "transfer", "kill"))
+    options = schedule.options._replace(batch_bytes=16_000, compact_entries=5_000)
+    check(run(schedule._replace(options=options), HARDENED))
+
+
+@pytest.mark.parametrize("seed", [5, 8, 12])
+def test_node_that_begins_anew_follows_a_leader_that_did_so_twice(seed: int) -> None:
+    """It reads of disks of its leader that are gone, and refused the one that is there for ever."""
+    faults = (
+        Fault(3.0, "lose_disk", 0, 1, 0.2),
+        Fault(5.5, "lose_disk", 0, 1, 0.2),
+        Fault(8.0, "transfer", LEADER, 0, 1.0),
+        Fault(8.7, "transfer", LEADER, 0, 1.0),
+        Fault(9.5, "lose_disk", 1, 2, 0.2),
+    )
+    options = Options(seconds=12.0, rate=5.0, batch_bytes=4_000, compact_entries=5_000)
+    report = run(Schedule(seed, options, faults), HARDENED)
+
+    check(report)
+    assert report.coverage["disks replaced"] == 3
 
 
 def test_without_faults_one_leader_serves_to_the_end() -> None:

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.replication import test_core, test_guard, test_wire
+from tests.sim import members
 from tests.sim.ablations import scenes
 from tests.sim.ablations.ablation import Ablation, Change, Scene, Seeds, edited
-from tests.sim.hardened import HardNode
 from tests.sim.reproductions import test_tq_elections, test_tq_replication
 from tests.sim.schedule import LEADER, Fault
 from tq.broker.replication import handshake
@@ -67,9 +67,24 @@ MESSAGES = (
         Scene(test_wire.test_node_is_believed_with_the_disk_it_came_with_first_and_after_a_restart),
     ),
     Ablation(
+        "ID1",
+        "votes and answers of an unbelieved peer do not count",
+        (Change(RaftCore, "_is_believed", lambda self, peer: True),),
+        Scene(test_guard.test_peer_that_is_not_believed_is_followed_but_its_votes_and_answers_do_not_count),
+    ),
+    Ablation(
+        "ID2",
+        "what a disk said does not count for the next one",
+        (Change(RaftCore, "_is_believed", lambda self, peer: True),),
+        Scene(test_guard.test_what_a_disk_acknowledged_does_not_count_once_the_log_names_another),
+    ),
+    Ablation(
         "M1 ID1 ID2",
         "a node that lost its disk is another one",
-        (Change(HardNode, "admits", lambda self, peer, disk: True),),
+        (
+            Change(members, "believes", lambda configuration, peer, shown: True),
+            Change(RaftCore, "_is_believed", lambda self, peer: True),
+        ),
         # One lags, another forgets, and the two are alone: what they elect has never heard of the newest tasks.
         Seeds(
             "I3 state machine safety",
@@ -97,9 +112,9 @@ MESSAGES = (
     ),
     Ablation(
         "M3",
-        "an observer never leads",
-        (edited(Guard, "_is_heard", ("if peer in self._configuration().observers:", "if False:")),),
-        Scene(test_guard.test_observer_neither_leads_nor_is_voted_for),
+        "an observer deposes no leader",
+        (Change(Guard, "_follows_another", lambda self, peer: False),),
+        Scene(test_guard.test_observer_neither_deposes_a_leader_nor_is_voted_for),
     ),
     Ablation(
         "M3",

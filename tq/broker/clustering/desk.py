@@ -95,11 +95,16 @@ class Desk:
         leader = here.leader
         if not leader:
             leader = next((cluster.leader for cluster in told.values() if cluster and cluster.leader), "")
-        members = [
-            member if member.is_self else _merged(member, told.get(member.node_id)) for member in here.members
-        ]
-        last = max((member.last_index for member in members), default=0)
+        # Who is what in the cluster is its leader's word: a node that learns the log anew reads of the past.
         seen = next((cluster for cluster in told.values() if cluster and _leads(cluster)), here)
+        told |= {member.node_id: here for member in here.members if member.is_self}
+        members = [
+            _merged(member, told[member.node_id]) if member.node_id in told else member
+            for member in seen.members
+        ]
+        own = {member.node_id for member in here.members if member.is_self}
+        members = [member._replace(is_self=member.node_id in own) for member in members]
+        last = max((member.last_index for member in members), default=0)
         # Only the leader measures how far the others are; a node that does not answer lags by what it knew of it.
         lags = {member.node_id: member.lag for member in (seen if _leads(seen) else here).members}
         return Cluster(tuple(_with_lag(member, lags, last) for member in members), leader)

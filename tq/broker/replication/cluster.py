@@ -23,6 +23,7 @@ from tq.broker.replication.snapshot import Checkpointed, StoreSnapshots
 from tq.broker.replication.steward import Steward
 from tq.broker.replication.stream import PeerSecurity
 from tq.broker.replication.transport import PeerTransport
+from tq.broker.replication.trust import Shown, judges
 from tq.clock import Clock
 from tq.config.models import RaftSection
 from tq.errors import AuthenticationFailed, NotLeader, StoreDamaged, TqError, Unsupported
@@ -82,6 +83,7 @@ class ClusterMember:
         self._raft = raft
         self.node_id = name_of(raft)
         self._on_leader = hooks.on_leader
+        self._on_lead = hooks.on_lead
         self._is_open = False
         self._book = _book_in(place.directory)
         self.transport = PeerTransport(
@@ -116,12 +118,18 @@ class ClusterMember:
             times=times_of(raft),
             address_of=self.transport.client_address,
             on_role=self._role_changed,
-            on_lead=hooks.on_lead,
+            on_lead=self._lead_changed,
             on_installed=_never_in_place,
             on_members=self._members_changed,
             installed=place.installed,
         )
-        self.steward = Steward(self.node_id, self.log, loop, is_connected=self.transport.is_connected)
+        self.steward = Steward(
+            self.node_id,
+            self.log,
+            loop,
+            is_connected=self.transport.is_connected,
+            disk_of=self.transport.disk_of,
+        )
 
     async def open(self) -> tuple[str, int]:
         """Listen for peers and dial them; the bound address. Raises OSError."""
@@ -224,8 +232,8 @@ class ClusterMember:
     def send(self, peer: str, message: Message) -> None:
         self.transport.send(peer, message)
 
-    def connected(self, peer: str, epoch: int) -> None:
-        self.log.connected(peer, epoch)
+    def connected(self, peer: str, epoch: int, disk: str) -> None:
+        self.log.connected(peer, epoch, Shown(disk, self._book.knows(peer, disk)))
 
     def disconnected(self, peer: str, epoch: int) -> None:
         self.log.disconnected(peer, epoch)
@@ -243,9 +251,13 @@ class ClusterMember:
         others = configuration.nodes_but(self.node_id)
         self.transport.set_peers((node, configuration.address(node)) for node in others)
 
-    def _check_disk(self, node: str, disk: str) -> None:
-        """ID1: the configuration says which disk is the node's, or, where it says nothing, the first one seen."""
-        known = self.log.configuration.disk(node)
+    def _check_disk(self, node: str, disk: str) -> bool:
+        """ID1: the configuration says which disk is the node's, or, where it says nothing, the first one seen.
+
+        A leader, and whoever the log says votes with the disk it has, lets in nobody else: see `trust`.
+        """
+        configuration = self.log.configuration
+        known = configuration.disk(node)
         try:
             if not known:
                 self._book.check(node, disk)
@@ -253,7 +265,16 @@ class ClusterMember:
                 raise other_disk(node)
         except AuthenticationFailed:
             self.steward.came_with(node, disk)
-            raise
+            own = self.transport.disk_of(self.node_id)
+            if self.log.is_leader or judges(configuration, self.node_id, own):
+                raise
+            return False
+        return True
+
+    def _lead_changed(self, leads: bool) -> None:
+        # A leader lets in only whom it believes, and must learn who is there with another disk.
+        self.transport.recheck()
+        self._on_lead(leads)
 
     def _role_changed(self, role: str, leader: str, term: int) -> None:
         _log.info("raft_role", f"{role} in term {term}", role=role, leader=leader, term=term)

@@ -52,8 +52,12 @@ class Guard:
         append: Callable[[int, bytes], None],
         truncate_from: Callable[[int], None],
         configuration: Callable[[], Configuration],
+        is_believed: Callable[[str], bool],
     ) -> None:
-        """append, truncate_from: change the log, and the configuration with it. configuration: the one in force."""
+        """append, truncate_from: change the log, and the configuration with it. configuration: the one in force.
+
+        is_believed: whether a peer is the node it says it is, with what it remembers; see `trust`.
+        """
         self._raft = raft
         self._journal = journal
         self._outbox = outbox
@@ -64,6 +68,7 @@ class Guard:
         self._append = append
         self._truncate_from = truncate_from
         self._configuration = configuration
+        self._is_believed = is_believed
         self._proven = (0, 0)
         self._handlers: dict[type[Message], Callable[[str, Any], None]] = {
             Append: self._on_append,
@@ -182,9 +187,10 @@ class Guard:
     def _is_heard(self, peer: str, term: int) -> bool:
         """Whether the peer leads; one of an earlier term is told so (M4.1).
 
-        It need not be of the configuration known here: that may be older than the leader. An observer leads never.
+        It need not be of the configuration known here: that may be older than the leader. So whoever observes by it
+        may lead by now; but where another leader speaks, an observer deposes nobody.
         """
-        if peer in self._configuration().observers:
+        if peer in self._configuration().observers and self._follows_another(peer):
             return False
         if term < self._raft.term:
             self._outbox.hold(peer, TermNotice(self._raft.term))
@@ -195,6 +201,9 @@ class Guard:
                 raise BrokenCluster(f"{peer} and {leader} both lead in term {term}")
         self._elections.heard()
         return True
+
+    def _follows_another(self, peer: str) -> bool:
+        return self._elections.hears_leader and self._raft.leader != peer
 
     def _follow(self, peer: str, term: int, commit: int) -> None:
         """Tell the library that this peer leads, without a word about entries: it keeps its log and its time."""
@@ -239,7 +248,8 @@ class Guard:
         """Whether this is an answer to the leader of this term (A3)."""
         if term > self._raft.term and self._is_member(peer):
             self._elections.step_down(peer, term)
-        return term == self._raft.term and self._raft.is_leader and peer in self._sender.peers
+        is_counted = peer in self._sender.peers and self._is_believed(peer)
+        return term == self._raft.term and self._raft.is_leader and is_counted
 
     # ------------------------------------------------------------ elections
 
@@ -266,8 +276,8 @@ class Guard:
             self._elections.step_down(peer, notice.term)
 
     def _is_voter(self, peer: str) -> bool:
-        """M3: whoever does not count is not asked."""
-        return peer in self._configuration().voters
+        """M3: whoever does not count is not asked, nor is a disk that is not the voter's (ID1)."""
+        return peer in self._configuration().voters and self._is_believed(peer)
 
     def _is_member(self, peer: str) -> bool:
-        return peer in self._configuration().nodes
+        return peer in self._configuration().nodes and self._is_believed(peer)

@@ -50,6 +50,10 @@ class PeerBook:
         self._known[node_id] = disk
         self._save()
 
+    def knows(self, node_id: str, disk: str) -> bool:
+        """Whether this is the disk that the node was seen with first."""
+        return self._known.get(node_id) == disk
+
     @property
     def nodes(self) -> set[str]:
         return set(self._known)

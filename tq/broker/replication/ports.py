@@ -49,7 +49,7 @@ Answered = Callable[[int | TqError], None]
 class Links(Protocol):
     """The way to the peers. Frames on one connection arrive in order or not at all.
 
-    The owner tells the core of each connection with `connected(peer, epoch)`, hands it frames with
+    The owner tells the core of each connection with `connected(peer, epoch, shown)`, hands it frames with
     `receive(peer, epoch, message)`, and says `disconnected(peer, epoch)`. epoch: a number that no other connection
     with that peer had since this process began; frames of any but the newest are dropped by the core.
     """

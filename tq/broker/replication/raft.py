@@ -23,6 +23,7 @@ from tq.broker.replication.membership import Configuration
 from tq.broker.replication.messages import APPEND_BYTES_MAX, APPEND_ENTRIES_MAX, Message
 from tq.broker.replication.ports import Behind, Chance, Links, Monotonic, RaftTimes, Snapshots, Status
 from tq.broker.replication.records import Link
+from tq.broker.replication.trust import FAMILIAR, Shown
 from tq.errors import BrokerUnavailable, NotLeader, OutcomeUnknown, TqError
 
 
@@ -223,9 +224,9 @@ class RaftLog:
             return NotLeader("no leader is elected at the moment", retry_after_ms=200)
         return NotLeader(f"{leader} leads", leader=self._address_of(leader))
 
-    def connected(self, peer: str, epoch: int) -> None:
+    def connected(self, peer: str, epoch: int, shown: Shown = FAMILIAR) -> None:
         if self._core is not None:
-            self._core.connected(peer, epoch)
+            self._core.connected(peer, epoch, shown)
             self._wake_up()
 
     def disconnected(self, peer: str, epoch: int) -> None:

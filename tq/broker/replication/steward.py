@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import AbstractEventLoop, Task, TimerHandle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from tq.broker.replication.membership import NODES_MAX, Configuration, Node
@@ -31,13 +31,21 @@ class Steward:
     """Works while this node leads; its methods raise NotLeader on any other."""
 
     def __init__(
-        self, node_id: str, log: RaftLog, loop: AbstractEventLoop, *, is_connected: Callable[[str], bool]
+        self,
+        node_id: str,
+        log: RaftLog,
+        loop: AbstractEventLoop,
+        *,
+        is_connected: Callable[[str], bool],
+        disk_of: Callable[[str], str],
     ) -> None:
-        """is_connected: whether there is a stream with a node, from the disk that counts as its own."""
+        """is_connected: whether there is a stream with a node, from the disk that counts as its own; disk_of: that
+        disk, empty = not known."""
         self._node_id = node_id
         self._log = log
         self._loop = loop
         self._is_connected = is_connected
+        self._disk_of = disk_of
         self._strange: dict[str, str] = {}
         self._changes = asyncio.Lock()
         self._timer: TimerHandle | None = None
@@ -113,7 +121,7 @@ class Steward:
         if not self._log.is_leader:
             self._strange.clear()
         elif self._task is None or self._task.done():
-            edit = self._readmission() or self._promotion()
+            edit = self._readmission() or self._promotion() or self._naming()
             if edit is not None or not self._log.knows_members:
                 self._task = self._loop.create_task(self._try(edit or _as_it_is))
 
@@ -136,6 +144,14 @@ class Steward:
                 _log.info("node_votes", f"{node} has caught up and votes from now on", peer=node)
                 return partial(_let_vote, node)
         return None
+
+    def _naming(self) -> Callable[[dict[str, Node]], object] | None:
+        """Disks that the log does not name yet: a node that begins anew must learn from it who is who, for whatever it
+        sees first may have forgotten as much as itself."""
+        configuration = self._log.configuration
+        unnamed = [node for node in configuration.nodes if not configuration.disk(node)]
+        disks = {node: disk for node in unnamed if (disk := self._disk_of(node))}
+        return partial(_name_disks, disks) if disks else None
 
     async def _try(self, edit: Callable[[dict[str, Node]], object]) -> None:
         try:
@@ -174,6 +190,12 @@ def _as_it_is(known: dict[str, Node]) -> None:
 def _begin_anew(node: str, disk: str, known: dict[str, Node]) -> None:
     before = known[node]
     known[node] = Node(before.address, votes=False, is_joining=before.votes or before.is_joining, disk=disk)
+
+
+def _name_disks(disks: Mapping[str, str], known: dict[str, Node]) -> None:
+    for node, disk in disks.items():
+        if node in known and not known[node].disk:
+            known[node] = known[node]._replace(disk=disk)
 
 
 def _let_vote(node: str, known: dict[str, Node]) -> None:

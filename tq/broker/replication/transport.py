@@ -31,7 +31,7 @@ STREAMS_MAX = 64
 class Ears(Protocol):
     """Who hears of streams and frames: see `ports.Links`."""
 
-    def connected(self, peer: str, epoch: int) -> None: ...
+    def connected(self, peer: str, epoch: int, disk: str) -> None: ...
 
     def disconnected(self, peer: str, epoch: int) -> None: ...
 
@@ -53,10 +53,11 @@ class PeerTransport:
         ears: Ears,
         security: PeerSecurity,
         *,
-        check_disk: Callable[[str, str], None],
+        check_disk: Callable[[str, str], bool],
         client_address: Callable[[], str],
     ) -> None:
-        """disk: this node's uuid and generation. check_disk(node, disk) raises for one that may not be believed."""
+        """disk: this node's uuid and generation. check_disk(node, disk): whether it is believed to be the node's; raises
+        AuthenticationFailed where nobody else is let in."""
         self.node_id = node_id
         self._disk = disk
         self._ears = ears
@@ -70,6 +71,7 @@ class PeerTransport:
         self._open: set[Stream] = set()
         self._client_addresses: dict[str, str] = {}
         self._disks: dict[str, str] = {}
+        self._believed: set[str] = set()
         self._epoch = 0
         self._is_closed = False
         self.on_visit: Callable[[str], asyncio.Protocol] | None = None
@@ -100,7 +102,7 @@ class PeerTransport:
         """Which disk counts as whose has changed: cut the streams with others."""
         for node, stream in list(self._streams.items()):
             try:
-                self._check_disk(node, self._disks[node])
+                self._take_in(node, self._disks[node])
             except AuthenticationFailed as error:
                 _log.warning("peer_refused", error.text, peer=node)
                 stream.cut()
@@ -110,7 +112,14 @@ class PeerTransport:
         return self._client_address() if node == self.node_id else self._client_addresses.get(node, "")
 
     def is_connected(self, node: str) -> bool:
-        return node in self._streams
+        """Whether there is a stream with the node, from the disk that counts as its own."""
+        return node in self._streams and node in self._believed
+
+    def disk_of(self, node: str) -> str:
+        """The disk with which a node is connected and believed; this node's own; empty = not known."""
+        if node == self.node_id:
+            return _named(*self._disk)
+        return self._disks[node] if self.is_connected(node) else ""
 
     def send(self, peer: str, message: Message) -> None:
         stream = self._streams.get(peer)
@@ -193,7 +202,7 @@ class PeerTransport:
         return True
 
     def check(self, hello: Hello) -> None:
-        """Raises AuthenticationFailed unless this hello is meant for us, from the disk its node always had."""
+        """Raises AuthenticationFailed unless this hello is meant for us, from a disk that is let in: see `trust`."""
         if hello.target != self.node_id or hello.node_id == self.node_id:
             raise AuthenticationFailed(
                 f"{hello.node_id} looks for {hello.target}, and this is {self.node_id}"
@@ -210,10 +219,21 @@ class PeerTransport:
         self._epoch += 1
         self._streams[peer] = stream
         self._client_addresses[peer] = hello.client_address
-        self._disks[peer] = _disk_of(hello)
+        self._disks[peer] = disk = _disk_of(hello)
+        self._take_in(peer, disk)
         _log.info("peer_connected", f"{peer} is connected", peer=peer, epoch=self._epoch)
-        self._ears.connected(peer, self._epoch)
+        self._ears.connected(peer, self._epoch, disk)
         return self._epoch
+
+    def _take_in(self, peer: str, disk: str) -> None:
+        """Raises AuthenticationFailed."""
+        if self._check_disk(peer, disk):
+            self._believed.add(peer)
+        else:
+            self._believed.discard(peer)
+            _log.debug(
+                "peer_unbelieved", f"{peer} is followed, and not counted before the log says who it is"
+            )
 
     def visited(self, hello: Hello) -> asyncio.Protocol:
         """Raises AuthenticationFailed for a node that is not among the peers, BrokerUnavailable when nobody is in."""
@@ -237,4 +257,8 @@ class PeerTransport:
 
 
 def _disk_of(hello: Hello) -> str:
-    return f"{hello.node_uuid}/{hello.generation}"
+    return _named(hello.node_uuid, hello.generation)
+
+
+def _named(uuid: str, generation: int) -> str:
+    return f"{uuid}/{generation}"
