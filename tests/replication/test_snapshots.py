@@ -72,6 +72,21 @@ def test_snapshot_that_does_not_match_its_digest_changes_nothing_and_is_sent_aga
     rig.settle()
 
 
+def test_damaged_snapshot_is_not_sent_for_ever_but_made_anew() -> None:
+    rig = Rig(3, trailing_entries=5)
+    lagging = leave_behind(rig)
+    leader = rig.elect()
+    leader.snapshots.make()
+    made = leader.snapshots.newest()
+    assert made is not None
+    contents = leader.snapshots.contents
+    contents[made] = contents[made][:-1] + bytes([contents[made][-1] ^ 1])
+    rig.heal()
+    rig.run_until(lambda: lagging.installed is not None)
+    rig.commit(b"after")
+    rig.settle()
+
+
 @pytest.mark.parametrize("is_reset_synced", [False, True])
 def test_crash_around_an_installation_leaves_a_node_that_comes_up_and_agrees(is_reset_synced: bool) -> None:
     rig = Rig(3, trailing_entries=5)

@@ -59,6 +59,9 @@ class HardDrive:
         rows[key] = bytes(record)
         return True
 
+    def _flip_snapshot(self, rng: Random) -> bool:
+        return self.snapshots.flip(rng)
+
     def _lose_end(self, rng: Random) -> bool:
         """The newest entries are gone, as if the end of a file had never been written."""
         rows = self.image.rows["entries"]

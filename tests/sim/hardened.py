@@ -58,6 +58,7 @@ class HardNode:
             prepare=lambda: self._hand_over(),
             position=self._position,
             on_installed=lambda: None,
+            on_damaged=lambda: around.watcher.covered("damaged snapshots"),
         )
 
     @property

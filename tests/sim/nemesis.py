@@ -177,6 +177,10 @@ class Nemesis:
     def _flip_bit(self, node: SimNode, peer: SimNode, seconds: float) -> bool:
         return self._spoil(node, "flip_bit", seconds)
 
+    def _flip_snapshot(self, node: SimNode, peer: SimNode, seconds: float) -> bool:
+        """In one that was made, or that is being received."""
+        return node.drive.spoil("flip_snapshot", self._rng)
+
     def _lose_end(self, node: SimNode, peer: SimNode, seconds: float) -> bool:
         return self._spoil(node, "lose_end", seconds)
 

@@ -41,6 +41,8 @@ FAULTS: dict[str, int] = {
     "lose_end": 1,
 }
 """Kind -> how often it is drawn, compared to the others."""
+BY_NAME: dict[str, int] = {"flip_snapshot": 4}
+"""Drawn only where they are asked for, or every seed would be another run than it was."""
 DISK_FAULTS = frozenset(
     {"power", "power_all", "disk_full", "fsync_error", "lose_disk", "flip_bit", "lose_end"}
 )
@@ -160,7 +162,7 @@ def _kinds(rng: Random) -> list[str]:
 
 def _faults(rng: Random, options: Options, kinds: list[str], pace: Pace) -> tuple[Fault, ...]:
     faults: list[Fault] = []
-    weights = [FAULTS[kind] for kind in kinds]
+    weights = [(FAULTS | BY_NAME)[kind] for kind in kinds]
     now = pace.warm_up
     while kinds and now < options.seconds - pace.quiet:
         kind = rng.choices(kinds, weights)[0]

@@ -58,6 +58,23 @@ class SnapshotDrive:
             info, data = self.partial
             self.partial = (info, data[: rng.randint(0, len(data))])
 
+    def flip(self, rng: Random) -> bool:
+        """One bit of the copy made last, or of what was received of another; False when there is neither."""
+        if self.partial is not None and self.partial[1]:
+            _flip(self.partial[1], rng)
+        elif self.newest is not None:
+            info, data = self.newest
+            damaged = bytearray(data)
+            _flip(damaged, rng)
+            self.newest = (info, bytes(damaged))
+        else:
+            return False
+        return True
+
+
+def _flip(data: bytearray, rng: Random) -> None:
+    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+
 
 class SimSnapshots:
     def __init__(
@@ -69,6 +86,7 @@ class SimSnapshots:
         prepare: Callable[[], None],
         position: Callable[[], tuple[Link, bytes]],
         on_installed: Callable[[], None],
+        on_damaged: Callable[[], None],
     ) -> None:
         """prepare: hands what was applied to the disk thread. position: the entry applied last, and the members then."""
         self._drive = drive
@@ -77,6 +95,7 @@ class SimSnapshots:
         self._prepare = prepare
         self._position = position
         self._on_installed = on_installed
+        self._on_damaged = on_damaged
         self._is_making = False
 
     def newest(self) -> SnapshotInfo | None:
@@ -138,8 +157,7 @@ class SimSnapshots:
         def told(result: bool | Exception) -> None:
             if isinstance(result, Exception):
                 raise result
-            if result:
-                self._on_installed()
+            (self._on_installed if result else self._on_damaged)()
             done(result)
 
         self._thread.call(job, told)

@@ -76,6 +76,18 @@ def test_node_that_begins_anew_follows_a_leader_that_did_so_twice(seed: int) -> 
     assert report.coverage["disks replaced"] == 3
 
 
+@pytest.mark.parametrize("victim", [LEADER, 1], ids=["made", "received"])
+def test_flipped_bits_in_a_snapshot_are_noticed_and_whoever_needs_it_gets_another(victim: int) -> None:
+    cut = (Fault(2.0, "isolate", 1, 0, 4.0), Fault(2.0, "isolate", 1, 2, 4.0))
+    flips = tuple(Fault(6.0 + step / 20, "flip_snapshot", victim, 0, 0.0) for step in range(30))
+    options = Options(seconds=9.0, rate=15.0, compact_entries=20, latency=(0.0005, 0.03))
+    report = run(Schedule(1, options, cut + flips), HARDENED)
+
+    check(report)
+    assert report.coverage["damaged snapshots"] > 0
+    assert report.coverage["snapshots installed"] > 0
+
+
 def test_without_faults_one_leader_serves_to_the_end() -> None:
     report = run(from_seed(1, seconds=SECONDS, kinds=()), HARDENED)
 

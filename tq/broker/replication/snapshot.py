@@ -32,6 +32,9 @@ from tq.broker.replication.ports import SnapshotInfo
 from tq.broker.replication.records import Link
 from tq.broker.rocksdb.files import sync_directory, write_durably
 from tq.errors import StoreDamaged
+from tq.logs import get_logger
+
+_log = get_logger("raft")
 
 Result = TypeVar("Result")
 
@@ -164,6 +167,12 @@ class StoreSnapshots:
             if is_whole:
                 self._restart()
             else:
+                _log.error(
+                    "snapshot_damaged",
+                    f"the snapshot of entry {info.link.index} that was received does not match its digest, and is thrown "
+                    "away; its sender makes another one: look at both disks",
+                    index=info.link.index,
+                )
                 done(False)
                 self._wake_up()
 

@@ -84,8 +84,14 @@ class SnapshotSender:
 
     def on_ack(self, peer: str, ack: SnapshotAck) -> None:
         transfer = self._transfers.get(peer)
-        if transfer is not None and transfer.info.link.index == ack.last_index:
-            transfer.offset = min(ack.offset, transfer.info.size)
+        if transfer is None or transfer.info.link.index != ack.last_index:
+            return
+        if transfer.offset >= transfer.info.size and ack.offset == 0:
+            # It was received whole and did not match its digest. Read again it would be as damaged: make another.
+            del self._transfers[peer]
+            self._snapshots.make()
+            return
+        transfer.offset = min(ack.offset, transfer.info.size)
 
 
 class SnapshotReceiver:
