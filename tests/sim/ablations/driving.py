@@ -104,7 +104,7 @@ DRIVING = (
         "D7",
         "a read is confirmed by a majority",
         (Change(Reads, "confirm", _confirm_alone),),
-        Seeds("I14 stale read", ("isolate", "pause"), (1, 2), BUSY, 10.0),
+        Seeds("I14 stale read", ("isolate", "pause"), (7, 8), BUSY, 10.0),
     ),
     Ablation(
         "D8",

@@ -144,7 +144,7 @@ MESSAGES = (
         "M4",
         "what stands before must be the same",
         (Change(Guard, "_mismatch", lambda self, append: 0),),
-        Seeds("I2 log matching", ("isolate", "halves"), (3,), BUSY),
+        Seeds("I2 log matching", ("isolate", "halves"), (4,), BUSY),
     ),
     Ablation(
         "M4",
@@ -186,7 +186,7 @@ MESSAGES = (
         "M4",
         "commit never passes what is proven equal",
         (Change(Guard, "_on_append", _believe_commit),),
-        Seeds("raised:BrokenCluster", ("isolate", "halves"), (4,), BUSY),
+        Seeds("raised:BrokenCluster", ("isolate", "halves"), (1,), BUSY),
     ),
     Ablation(
         "M5",
