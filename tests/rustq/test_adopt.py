@@ -31,20 +31,21 @@ async def fill(deployment: Deployment) -> dict[str, str]:
     """A deployment with something of everything. name -> job id."""
     ids: dict[str, str] = {}
     now_s = int(time.time())
+    jobs: dict[str, dict[str, Any]] = {
+        "ready": {},
+        "retrying": {
+            "retry_count": 1,
+            "updated_at": now_s,
+            "backoff": {"Fixed": {"secs": 3600, "nanos": 0}},
+        },
+        "failed": {"retry_count": 3, "last_error": "Handler error: no"},
+        "completed": {"created_at": now_s - 50, "updated_at": now_s - 20, "retry_count": 2},
+        "cancelled": {},
+        "acked late": {},
+        "processing": {},
+    }
     async with deployment.queue() as queue, deployment.stores() as (redis, channel):
-        for name, changes in {
-            "ready": {},
-            "retrying": {
-                "retry_count": 1,
-                "updated_at": now_s,
-                "backoff": {"Fixed": {"secs": 3600, "nanos": 0}},
-            },
-            "failed": {"retry_count": 3, "last_error": "Handler error: no"},
-            "completed": {"created_at": now_s - 50, "updated_at": now_s - 20, "retry_count": 2},
-            "cancelled": {},
-            "acked late": {},
-            "processing": {},
-        }.items():
+        for name, changes in jobs.items():
             body = body_of(deployment, **changes)
             ids[name] = json.loads(body)["id"]
             await rust.store_job(redis, body)

@@ -179,7 +179,8 @@ class Nemesis:
 
     def _flip_snapshot(self, node: SimNode, peer: SimNode, seconds: float) -> bool:
         """In one that was made, or that is being received."""
-        return node.drive.spoil("flip_snapshot", self._rng)
+        is_damaged: bool = node.drive.spoil("flip_snapshot", self._rng)
+        return is_damaged
 
     def _lose_end(self, node: SimNode, peer: SimNode, seconds: float) -> bool:
         return self._spoil(node, "lose_end", seconds)
