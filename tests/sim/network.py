@@ -138,11 +138,28 @@ class Network:
         self._cuts.clear()
         self._slow.clear()
         self.is_late_possible = False
+        for way, queue in self._in_flight.items():
+            self._hasten(way, queue)
 
     def is_cut(self, source: str, target: str) -> bool:
         return self._cuts[source, target] > 0
 
     # ------------------------------------------------------------ inside
+
+    def _hasten(self, way: tuple[str, str], queue: deque[_Sent]) -> None:
+        """What a slow link still holds comes as if it was sent now: all that is sent after it waits for it, in order,
+        and the time that a healed cluster has for its election would be over before it begins."""
+        source, target = way
+        epoch = self._epochs.get(frozenset(way))
+        if epoch is None:
+            return
+        latest = self._world.now + self._latency[1]
+        for position, sent in enumerate(queue):
+            if sent.arrives > latest:
+                queue[position] = sent._replace(arrives=latest)
+                self._world.at(latest, lambda: self._deliver(source, target, epoch))
+                self._last_arrival[way] = latest
+            latest += 1e-6
 
     def _redial(self, one: str, other: str) -> None:
         self._world.after(self._rng.uniform(*REDIAL_SECONDS), lambda: self._connect(one, other))
@@ -172,7 +189,7 @@ class Network:
             self._world.after(CUT_POLL_SECONDS, lambda: self._deliver(source, target, epoch))
             return
         queue = self._in_flight[source, target]
-        if queue:
+        if queue and queue[0].arrives <= self._world.now:
             self._ends[target].receive(source, queue.popleft().frame, epoch)
 
     def _arrive_late(self, way: tuple[str, str], left: deque[_Sent], epoch: int) -> None:

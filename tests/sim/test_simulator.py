@@ -137,6 +137,24 @@ def test_a_cut_holds_frames_back_in_its_direction_only() -> None:
     assert other.heard == [("held back", 1)]
 
 
+def test_healing_frees_what_a_slow_link_still_holds_and_all_that_waits_behind_it() -> None:
+    world, network, _, other = two_ends()
+    network.slow([("a", "b")], 1.0, 1_000.0)
+    network.send("a", "b", "slow")
+    network.send("a", "b", "behind it")
+    world.run_until(2.0)
+    assert other.heard == []
+
+    network.heal()
+    network.send("a", "b", "after")
+    world.run_until(2.05)
+    assert other.heard == [("slow", 1), ("behind it", 1), ("after", 1)]
+    network.send("a", "b", "later")
+    world.run_until(100.0)
+
+    assert other.heard[3:] == [("later", 1)]
+
+
 def test_a_paused_process_does_everything_later_and_in_order_and_a_killed_one_nothing() -> None:
     world = World(1)
     done: list[str] = []
