@@ -1,6 +1,6 @@
 """The broker of a simulated node: the production parts above the log, put together as the backend does.
 
-Proposer, applier, machine, roster, deliveries, attendance and timekeeper are the real ones. What is missing between
+Proposer, applier, machine, roster, deliveries, attendance, succession and timekeeper are the real ones. What is missing between
 this and `NativeBackend` are the questions (lists, statistics), which decide nothing.
 """
 
@@ -18,6 +18,7 @@ from tq.broker.engine.deliveries import Deliveries
 from tq.broker.engine.entry_clock import EntryClock
 from tq.broker.engine.proposer import Proposer
 from tq.broker.engine.roster import Roster
+from tq.broker.engine.succession import begin_to_lead, lead_no_more
 from tq.broker.engine.timekeeper import Timekeeper
 from tq.broker.engine.waiters import Waiters
 from tq.broker.machine.commands import ClaimTasks, Command, SubmitTasks, Tick
@@ -25,7 +26,7 @@ from tq.broker.machine.effects import Outcome
 from tq.broker.machine.heads import EndedRecord
 from tq.broker.machine.machine import Machine
 from tq.broker.storage.store import Store
-from tq.errors import BrokerUnavailable
+from tq.errors import BrokerUnavailable, NotLeader
 from tq.task import TaskSpec
 from tq.verbs import Heartbeat, Register, Settle
 
@@ -81,17 +82,20 @@ class Broker:
         self._deliveries = Deliveries(
             self._loop, self._applier.written, self._roster, withdraw=self._withdraw
         )
+        self._waiters = Waiters()
         self._attendance = Attendance(
             self._loop,
             self._proposer,
             self._roster,
             self._deliveries,
             Silence(),  # type: ignore[arg-type]
-            Waiters(),
+            self._waiters,
             self._applier.machine.state,
             grace_ms=GRACE_MS,
         )
-        self._timekeeper: Timekeeper | None = None
+        self._timekeeper = Timekeeper(
+            self._loop, next_due_ms=self._next_due_ms, now_ms=self._stamp, tick=self._tick
+        )
 
     # ------------------------------------------------------------ life
 
@@ -116,7 +120,21 @@ class Broker:
         await self._raft.log.start(self._applied, self.committed)
         self._applier.go_live()
         self.is_live = True
+        self.lead(self._raft.is_leader)
         self._chores()
+
+    def lead(self, leads: bool) -> None:
+        """See `NativeBackend.lead`."""
+        if not self.is_live or leads == self._leads:
+            return
+        self._leads = leads
+        if not leads:
+            lead_no_more(self._roster, self._deliveries, self._waiters)
+            return
+        state = self.machine.state
+        self._entry_clock = EntryClock(self._around.clock, state.clock_ms)
+        begin_to_lead(state, self._roster, self._attendance, self._proposer, now_ms=self._stamp())
+        self._timekeeper.look()
 
     def committed(self, index: int, data: bytes) -> None:
         """The log's on_commit."""
@@ -128,7 +146,8 @@ class Broker:
 
     def replaced(self, store: Store) -> None:
         """A snapshot took the place of the state: begin again on it. What waited gets no answer, as after a crash."""
-        self._resign()
+        self.lead(False)
+        self._timekeeper.stop()
         self._begin_on(store)
         if self.is_live:
             self._applier.go_live()
@@ -142,15 +161,15 @@ class Broker:
         self._proposer.add(SubmitTasks(tasks), answer, tasks=len(tasks), size=size)
 
     def register(self, peer: Peer, request: Register, answer: Answer) -> None:
-        if self._may_take(answer):
+        if self._may_attend(answer):
             self._attendance.register(peer, request, answer)
 
     def settle(self, peer: Peer, request: Settle, answer: Answer) -> None:
-        if self._may_take(answer):
+        if self._may_attend(answer):
             self._attendance.settle(peer, request, answer)
 
     def heartbeat(self, peer: Peer, answer: Answer) -> None:
-        if self._may_take(answer):
+        if self._may_attend(answer):
             self._attendance.heartbeat(peer, Heartbeat(), answer)
 
     def gone(self, peer: Peer) -> None:
@@ -161,8 +180,14 @@ class Broker:
         head = self.machine.state.heads.get(task_id)
         return head.state if head is not None else self._applier.written.get(task_id)
 
+    def _may_attend(self, answer: Answer) -> bool:
+        """As `clustering.gate` has it; submits go on to the log, which has to refuse them as well."""
+        if self.is_live and not self._raft.is_leader:
+            answer(NotLeader())
+            return False
+        return self._may_take(answer)
+
     def _may_take(self, answer: Answer) -> bool:
-        self._look_at_office()
         if self.is_live:
             return True
         answer(BrokerUnavailable("the broker is starting"))
@@ -180,47 +205,20 @@ class Broker:
         return outcome
 
     def _act(self, outcome: Outcome) -> None:
-        if not self._raft.is_leader or not self.is_live:
-            return
         if outcome.effects:
             self._deliveries.act(outcome)
-        if self._timekeeper is not None:
-            self._timekeeper.look()
-
-    def _chores(self) -> None:
-        """What the leader does now and then."""
-        self._loop.call_later(CHORE_SECONDS, self._chores)
-        self._look_at_office()
-        if self._leads:
-            for session_id in self._roster.lost():
-                self._attendance.close_lost(session_id)
-        self._applier.sync()
-
-    def _look_at_office(self) -> None:
-        """Before anything is asked of a leader: a session that registers must not be suspended afterwards."""
-        if not self._raft.is_leader:
-            self._resign()
-        elif self.is_live and not self._leads:
-            self._take_office()
-
-    def _take_office(self) -> None:
-        """A new leader: nobody is connected to it yet, and every session has its grace."""
-        self._leads = True
-        self._entry_clock = EntryClock(self._around.clock, self.machine.state.clock_ms)
-        for session_id in list(self.machine.state.sessions):
-            if self._roster.presence(session_id) is None:
-                self._roster.expect(session_id)
-                self._attendance.suspend(session_id)
-        self._timekeeper = Timekeeper(
-            self._loop, next_due_ms=self.machine.next_due_ms, now_ms=self._stamp, tick=self._tick
-        )
         self._timekeeper.look()
 
-    def _resign(self) -> None:
-        self._leads = False
-        if self._timekeeper is not None:
-            self._timekeeper.stop()
-            self._timekeeper = None
+    def _chores(self) -> None:
+        """What is done now and then."""
+        self._loop.call_later(CHORE_SECONDS, self._chores)
+        for session_id in self._roster.lost():
+            self._attendance.close_lost(session_id)
+        self._applier.sync()
+
+    def _next_due_ms(self) -> int | None:
+        """Followers wait for the leader's ticks."""
+        return self.machine.next_due_ms() if self._leads else None
 
     def _stamp(self) -> int:
         return self._entry_clock.now_ms(may_jump=False)

@@ -110,9 +110,14 @@ class Consensus(Protocol):
         """Whether this one counts the node, with this disk, among those that vote."""
         ...
 
-    def begin(self, replace: Callable[[Store], None], hand_over: Callable[[], None]) -> None:
+    def begin(
+        self,
+        replace: Callable[[Store], None],
+        hand_over: Callable[[], None],
+        lead: Callable[[bool], None],
+    ) -> None:
         """The process runs. replace: to be called when a snapshot takes the place of the state. hand_over: gives
-        all that was applied to the disk thread.
+        all that was applied to the disk thread. lead: told when this node leads, and when it leads no more.
         """
         ...
 

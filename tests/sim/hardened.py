@@ -19,6 +19,7 @@ from tests.sim.schedule import Options
 from tests.sim.snapshots import SimSnapshots
 from tq.broker.replication import sending, tail
 from tq.broker.replication.core import RaftCore
+from tq.broker.replication.lookout import Lookout
 from tq.broker.replication.membership import Configuration
 from tq.broker.replication.messages import Ack, Message, Vote, VoteRequest, pack_message, unpack_message
 from tq.broker.replication.ports import RaftTimes
@@ -50,6 +51,7 @@ class HardNode:
         self._timer_at = self._due = 0.0
         self._replace: Callable[[Store], None] = lambda _: None
         self._hand_over: Callable[[], None] = lambda: None
+        self._lookout: Lookout | None = None
         self._members = SimMembers(self)
         self._snapshots = SimSnapshots(
             drive.snapshots,
@@ -68,9 +70,15 @@ class HardNode:
 
     # ------------------------------------------------------------ driving the core
 
-    def begin(self, replace: Callable[[Store], None], hand_over: Callable[[], None]) -> None:
+    def begin(
+        self,
+        replace: Callable[[Store], None],
+        hand_over: Callable[[], None],
+        lead: Callable[[bool], None],
+    ) -> None:
         self._replace = replace
         self._hand_over = hand_over
+        self._lookout = Lookout(self._configuration(), on_lead=lead, on_members=None)
         self._witness()
 
     def run(self, applied: int) -> None:
@@ -121,8 +129,14 @@ class HardNode:
         if core.step():
             self._is_syncing = True
             self.around.disk_thread.call(self.journal.sync, self._synced)
-            return
-        self._wait(core)
+        else:
+            self._wait(core)
+        self._look(core)
+
+    def _look(self, core: RaftCore) -> None:
+        """As `raft.RaftLog` does when it has driven the core."""
+        assert self._lookout is not None
+        self._lookout.look(leads=core.is_leader, members=core.configuration)
 
     def _synced(self, result: object) -> None:
         self._is_syncing = False
@@ -130,6 +144,7 @@ class HardNode:
             raise result
         assert self.core is not None
         self.core.synced()
+        self._look(self.core)
         self._later()
 
     def _wait(self, core: RaftCore) -> None:

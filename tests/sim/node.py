@@ -147,7 +147,7 @@ class SimNode:
     def _boot(self, process: Process, around: Surroundings) -> None:
         process.raft = self._make.start(around)
         process.broker = Broker(around, process.raft)
-        process.raft.begin(process.broker.replaced, process.broker.hand_over)
+        process.raft.begin(process.broker.replaced, process.broker.hand_over, process.broker.lead)
         process.broker.start()
 
     def kill(self, *, power: bool = False) -> None:

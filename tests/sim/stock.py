@@ -125,6 +125,7 @@ class StockNode:
         self._transport = StockTransport(around)
         self._replica = Replica(around, self._journal, self._transport, around.drive.dump_path)
         self.log = StockLog(around, self._replica)
+        self._lead: Callable[[bool], None] = lambda _: None
 
     @property
     def term(self) -> int:
@@ -164,8 +165,14 @@ class StockNode:
     def is_whole(self, node: str, disk: str) -> bool:
         return True
 
-    def begin(self, replace: Callable[[Store], None], hand_over: Callable[[], None]) -> None:
+    def begin(
+        self,
+        replace: Callable[[Store], None],
+        hand_over: Callable[[], None],
+        lead: Callable[[bool], None],
+    ) -> None:
         """The library replaces nothing: what a dump brings beyond what was applied is handed on entry by entry."""
+        self._lead = lead
         self._tick()
         self._write_back()
 
@@ -178,6 +185,7 @@ class StockNode:
     def receive(self, peer: str, frame: Any, epoch: int) -> None:
         self._transport._onMessageReceived(node_of(peer), frame)
         self.log.feed()
+        self._lead(self.is_leader)
 
     def compact(self) -> None:
         self._replica.forceLogCompaction()
@@ -199,6 +207,7 @@ class StockNode:
         self._around.loop.call_later(TICK_SECONDS, self._tick)
         self._replica.doTick()
         self.log.feed()
+        self._lead(self.is_leader)
 
     def _write_back(self) -> None:
         self._around.drive.journal.write_back()

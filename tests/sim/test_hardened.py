@@ -88,6 +88,17 @@ def test_flipped_bits_in_a_snapshot_are_noticed_and_whoever_needs_it_gets_anothe
     assert report.coverage["snapshots installed"] > 0
 
 
+@pytest.mark.parametrize("seed", [4, 6])
+def test_no_task_waits_for_a_worker_that_did_not_notice_how_leadership_went_and_came_back(seed: int) -> None:
+    """Who led between leased to its session, and told nobody: the worker has to come again and say what it holds."""
+    faults = tuple(Fault(2.0 + 0.15 * step, "transfer", LEADER, 1 + step % 2, 1.0) for step in range(20))
+    options = Options(seconds=5.5, rate=20.0, latency=(0.0005, 0.003))
+    report = run(Schedule(seed, options, faults), HARDENED)
+
+    check(report)
+    assert report.coverage["transfers"] == len(faults)
+
+
 def test_without_faults_one_leader_serves_to_the_end() -> None:
     report = run(from_seed(1, seconds=SECONDS, kinds=()), HARDENED)
 

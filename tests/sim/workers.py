@@ -6,7 +6,7 @@ it runs and settles it at the next one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from tests.sim.clients import HOP_SECONDS, TASK_TYPE
@@ -38,8 +38,24 @@ CAUSES = (Cause.DONE,) * 9 + (Cause.ERROR,)
 Lease = tuple[bytes, int]
 
 
+class Connection:
+    """A worker's to one process: the `Peer` of its broker. What comes over it arrives after a hop, if it is up by
+    then."""
+
+    def __init__(self, process: Process, hop: Callable[[Callable[[], None]], None], worker: Worker) -> None:
+        self.process = process
+        self._hop = hop
+        self._worker = worker
+
+    def push(self, push: Push) -> None:
+        self._hop(lambda: self._worker.arrived(self, push))
+
+    def dismiss(self, error: TqError) -> None:
+        self._hop(lambda: self._worker.dismissed(self))
+
+
 class Worker:
-    """A `Peer` of the broker it is registered with."""
+    """It knows who leads when it looks for a broker, and then only what that one tells it."""
 
     def __init__(self, name: str, world: World, nodes: Sequence[SimNode], history: History) -> None:
         self._world = world
@@ -48,7 +64,7 @@ class Worker:
         self._rng = world.stream(f"worker/{name}")
         self._name = name
         self._session_id = self._rng.randbytes(16)
-        self._process: Process | None = None
+        self._connection: Connection | None = None
         self._is_registered = False
         self._asked = 0.0
         self._running: set[Lease] = set()
@@ -63,13 +79,13 @@ class Worker:
         self.is_dead = True
         self._leave()
 
-    def push(self, push: Push) -> None:
-        """The broker's side: it arrives after a hop, if the connection is the same by then."""
-        process = self._process
-        self._world.after(self._rng.uniform(*HOP_SECONDS), lambda: self._arrived(process, push))
+    def dismissed(self, connection: Connection) -> None:
+        """The broker let it go."""
+        if connection is self._connection:
+            self._leave()
 
-    def dismiss(self, error: TqError) -> None:
-        """It looks for the leader by itself, all the time."""
+    def _hop(self, arrive: Callable[[], None]) -> None:
+        self._world.after(self._rng.uniform(*HOP_SECONDS), arrive)
 
     # ------------------------------------------------------------ where the broker is
 
@@ -77,25 +93,22 @@ class Worker:
         if self.is_dead:
             return
         self._world.after(LOOK_SECONDS, self._look)
-        process = self._process
-        if process is not None and (process.loop.is_dead or not self._leads(process)):
+        if self._connection is not None and self._connection.process.loop.is_dead:
             self._leave()
-        if self._process is None:
+        if self._connection is None:
             self._register()
         elif self._world.now - self._asked > ANSWER_SECONDS:
             self._leave()
         elif self._is_registered:
-            self._beat()
+            self._beat(self._connection)
             self._settle()
-
-    def _leads(self, process: Process) -> bool:
-        return process.raft is not None and process.raft.is_leader
 
     def _register(self) -> None:
         leading = [node.process for node in self._nodes if node.is_leading and node.process is not None]
         if not leading:
             return
-        process = self._process = self._rng.choice(leading)
+        process = self._rng.choice(leading)
+        connection = self._connection = Connection(process, self._hop, self)
         self._asked = self._world.now
         holds = tuple(sorted(self._running | set(self._finished)))
         request = Register(
@@ -109,13 +122,13 @@ class Worker:
         )
 
         def answer(reply: Reply | TqError) -> None:
-            self._world.after(self._rng.uniform(*HOP_SECONDS), lambda: self._registered(process, reply))
+            self._hop(lambda: self._registered(connection, reply))
 
         assert process.broker is not None
-        process.loop.call_soon(process.broker.register, self, request, answer)
+        process.loop.call_soon(process.broker.register, connection, request, answer)
 
-    def _registered(self, process: Process, reply: Reply | TqError) -> None:
-        if process is not self._process or self.is_dead:
+    def _registered(self, connection: Connection, reply: Reply | TqError) -> None:
+        if connection is not self._connection or self.is_dead:
             return
         if not isinstance(reply, Registered):
             self._leave()
@@ -129,29 +142,30 @@ class Worker:
         self._settle()
 
     def _leave(self) -> None:
-        process, self._process = self._process, None
+        connection, self._connection = self._connection, None
         self._is_registered = False
         self._sent.clear()
-        if process is not None and process.broker is not None:
-            process.loop.call_soon(process.broker.gone, self)
+        if connection is not None and connection.process.broker is not None:
+            connection.process.loop.call_soon(connection.process.broker.gone, connection)
 
-    def _beat(self) -> None:
-        process = self._process
-        assert process is not None and process.broker is not None
+    def _beat(self, connection: Connection) -> None:
+        process = connection.process
+        assert process.broker is not None
 
         def answer(reply: Reply | TqError) -> None:
-            if process is self._process:
+            if connection is self._connection:
                 if isinstance(reply, TqError):
                     self._leave()
                 else:
                     self._asked = self._world.now
 
-        process.loop.call_soon(process.broker.heartbeat, self, answer)
+        process.loop.call_soon(process.broker.heartbeat, connection, answer)
 
     # ------------------------------------------------------------ tasks
 
-    def _arrived(self, process: Process | None, push: Push) -> None:
-        if process is None or process is not self._process or self.is_dead:
+    def arrived(self, connection: Connection, push: Push) -> None:
+        """The broker said something by itself."""
+        if connection is not self._connection or self.is_dead:
             return
         if isinstance(push, Deliver):
             for task in push.tasks:
@@ -174,24 +188,25 @@ class Worker:
 
     def _settle(self) -> None:
         """Settle what is finished; what one broker did not answer goes to the next as it was."""
-        process = self._process
+        connection = self._connection
         sent = tuple(one for one in self._finished.items() if one[0] not in self._sent)
-        if process is None or not self._is_registered or not sent:
+        if connection is None or not self._is_registered or not sent:
             return
         self._sent.update(lease for lease, _ in sent)
         items = tuple(SettleItem(lease[0], lease[1], int(cause), delay_ms=200) for lease, cause in sent)
 
         def answer(reply: Reply | TqError) -> None:
-            self._world.after(self._rng.uniform(*HOP_SECONDS), lambda: self._settled(process, sent, reply))
+            self._hop(lambda: self._settled(connection, sent, reply))
 
+        process = connection.process
         assert process.broker is not None
-        process.loop.call_soon(process.broker.settle, self, Settle(items), answer)
+        process.loop.call_soon(process.broker.settle, connection, Settle(items), answer)
 
     def _settled(
-        self, process: Process, sent: tuple[tuple[Lease, Cause], ...], reply: Reply | TqError
+        self, connection: Connection, sent: tuple[tuple[Lease, Cause], ...], reply: Reply | TqError
     ) -> None:
         if not isinstance(reply, Settled):
-            if process is self._process:
+            if connection is self._connection:
                 self._leave()
             return
         self._asked = max(self._asked, self._world.now)
