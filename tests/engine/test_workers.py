@@ -10,7 +10,7 @@ from tests.engine.harness import Engine, FakePeer, spec, with_engine
 from tq.broker.replication.memory import MemoryLog
 from tq.broker.storage.memory import MemoryStore
 from tq.clock import ManualClock
-from tq.errors import InvalidStatus, LeaseLost
+from tq.errors import InvalidStatus, LeaseLost, NotLeader
 from tq.ids import new_id
 from tq.task import IN_PROGRESS, PENDING, Cause
 from tq.verbs import (
@@ -79,6 +79,27 @@ def test_a_worker_that_registers_just_before_its_node_leads_again_keeps_its_slot
         await registering
         await engine.submit(spec())
         assert len(await worker.delivered(1)) == 1
+
+    with_engine(run)
+
+
+def test_a_worker_whose_registration_is_decided_when_its_node_leads_no_more_goes_to_the_next_leader() -> None:
+    """Its entry is committed by the next leader. Attached here it would beat to a session that is closed elsewhere."""
+
+    async def run(engine: Engine) -> None:
+        session_id, worker = new_id(), FakePeer()
+        registering = engine.begin(Register(session_id, "w1", ("default",), ("echo",), capacity=1), worker)
+        engine.backend.lead(False)
+        with pytest.raises(NotLeader):
+            await registering
+        engine.backend.lead(True)
+        engine.clock.advance(5_000)
+        engine.backend._sweep()
+        with pytest.raises(LeaseLost):
+            await engine.call(Heartbeat(), worker)
+        await engine.submit(spec())
+        again = await engine.worker(session_id=session_id)
+        assert len(await again.delivered(1)) == 1
 
     with_engine(run)
 

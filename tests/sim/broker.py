@@ -91,6 +91,7 @@ class Broker:
             Silence(),  # type: ignore[arg-type]
             self._waiters,
             self._applier.machine.state,
+            leads=lambda: self._leads,
             grace_ms=GRACE_MS,
         )
         self._timekeeper = Timekeeper(

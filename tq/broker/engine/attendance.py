@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from asyncio import AbstractEventLoop
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tq.broker.backend import Answer, Peer
 from tq.broker.engine.announcer import CAPACITY, DISCONNECTED, DRAINING, GONE, LOST, REGISTERED, Announcer
 from tq.broker.engine.deliveries import Deliveries
 from tq.broker.engine.proposer import Proposer, ignore
-from tq.broker.engine.roster import Roster, not_registered
+from tq.broker.engine.roster import Roster, leads_no_more, not_registered
 from tq.broker.engine.waiters import Waiters
 from tq.broker.machine.commands import (
     ChangeCapacity,
@@ -57,8 +57,10 @@ class Attendance:
         waiters: Waiters,
         state: State,
         *,
+        leads: Callable[[], bool],
         grace_ms: int,
     ) -> None:
+        """leads: whether this node does, so that the roster is its own to keep."""
         self._loop = loop
         self._proposer = proposer
         self._roster = roster
@@ -66,6 +68,7 @@ class Attendance:
         self._announcer = announcer
         self._waiters = waiters
         self._state = state
+        self._leads = leads
         self._grace_ms = grace_ms
         # Sessions that are being opened, at how many peers: what was decided about them before does not hold any more.
         self._registering: Counter[bytes] = Counter()
@@ -75,6 +78,9 @@ class Attendance:
 
         def registered(reply: Reply | TqError) -> None:
             self._registering -= Counter((request.session_id,))
+            if isinstance(reply, Registered) and not self._leads():
+                # The next leader committed it, and has the session with nobody at it: the worker must come there.
+                reply = leads_no_more()
             if isinstance(reply, Registered):
                 self._roster.attach(request.session_id, peer, request.heartbeat_ms)
                 self._announcer.worker(request.session_id, REGISTERED)

@@ -146,6 +146,7 @@ class NativeBackend:
             self._announcer,
             self._waiters,
             self._state,
+            leads=lambda: self._leads,
             grace_ms=settings.grace_ms,
         )
         self._reads = reads = Reads(disk, self._applier.hand_over, clock.monotonic_ns)

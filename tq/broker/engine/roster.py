@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tq.broker.backend import Peer
 from tq.clock import Clock
-from tq.errors import LeaseLost
+from tq.errors import LeaseLost, NotLeader
 from tq.verbs import Heartbeat, Push
 
 MISSED_BEATS = 2
@@ -149,3 +149,8 @@ def not_registered() -> LeaseLost:
     return LeaseLost(
         "this connection has not registered as a worker, or its session was closed; register again"
     )
+
+
+def leads_no_more() -> NotLeader:
+    """What peers are told whose session this node kept while it led, or was about to."""
+    return NotLeader("this node leads no more; go to the one that does", retry_after_ms=100)

@@ -9,11 +9,10 @@ from __future__ import annotations
 from tq.broker.engine.attendance import Attendance
 from tq.broker.engine.deliveries import Deliveries
 from tq.broker.engine.proposer import Proposer, ignore
-from tq.broker.engine.roster import Roster
+from tq.broker.engine.roster import Roster, leads_no_more
 from tq.broker.engine.waiters import Waiters
 from tq.broker.machine.commands import ExtendLeases
 from tq.broker.machine.state import State
-from tq.errors import NotLeader
 
 REARM_MS = 500
 """A smaller jump of the entries' time is less than the slack that leases have."""
@@ -38,7 +37,7 @@ def lead_no_more(roster: Roster, deliveries: Deliveries, waiters: Waiters) -> No
     deliveries.end_claims()
     for peer in peers:
         waiters.release(peer)
-        peer.dismiss(NotLeader("this node leads no more; go to the one that does", retry_after_ms=100))
+        peer.dismiss(leads_no_more())
 
 
 def _rearm(state: State, proposer: Proposer) -> None:
