@@ -135,8 +135,9 @@ class DeadGroups:
     def _begin_survey(self, request: GroupDeadLetters) -> None:
         if self._survey is None:
             kinds = self._rows.kinds(request.task_type, request.queue)[0]
-            self._survey = _Survey(request, kinds, self._elapsed_ms())
-            self._go_on(self._survey)
+            if kinds:  # all may be gone since the survey whose answer is told
+                self._survey = _Survey(request, kinds, self._elapsed_ms())
+                self._go_on(self._survey)
 
     def _go_on(self, survey: _Survey) -> None:
         """One step of a survey: kind by kind, so that a step reads in one place."""
