@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from time import monotonic
 
 import pytest
 
@@ -14,6 +15,8 @@ from tq.errors import TaskNotFound
 PAGE = 50
 SORTED_MAX = 1_000
 SEED = 20261122
+DEEP_S_MAX = 3.0
+"""On a busy machine; indented as deep as it is, three thousand levels took six."""
 
 
 def test_any_column_sorts_over_all_that_match_not_only_the_page(tab: Tab, site: Site) -> None:
@@ -113,3 +116,16 @@ def test_a_payload_is_read_as_json_as_text_and_as_hex(tab: Tab, site: Site) -> N
     assert shown["json"] == '{"a": [1, 2]}'
     assert shown["text"] == '{"a":[1,2]}'
     assert shown["hex"].startswith("000000  7b 22 61 22")
+
+
+@pytest.mark.parametrize("levels", [3_000, 30_000])
+def test_a_deeply_nested_payload_is_shown_as_soon_as_any_other(tab: Tab, site: Site, levels: int) -> None:
+    task_id = site.client.submit_task("unserved", b"[" * levels + b"]" * levels, queue="deep")
+    tab.open("/queues", "queues")
+
+    began = monotonic()
+    tab.open(f"/tasks/{task_id}", "task")
+    text = tab.find("payload").locator("pre").text_content()
+
+    assert "".join((text or "").split()) == "[" * levels + "]" * levels
+    assert monotonic() - began < DEEP_S_MAX

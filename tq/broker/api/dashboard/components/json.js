@@ -7,6 +7,7 @@ import { h } from '../app/dom.js';
 
 const TOKENS = /"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*|true|false|null|NaN|-?Infinity|[[\]{},:]/g;
 const INDENT = '  ';
+const INDENTS_MAX = 40;
 /** What fits stands on one line. */
 const LINE_CHARS_MAX = 64;
 
@@ -52,9 +53,9 @@ function lengthsOf(tokens) {
   return found;
 }
 
-/** @param {number} depth */
+/** @param {number} depth deeper than `INDENTS_MAX` is not moved further in: it could not be read, and would cost its square */
 function line(depth) {
-  return document.createTextNode(`\n${INDENT.repeat(depth)}`);
+  return document.createTextNode(`\n${INDENT.repeat(Math.min(depth, INDENTS_MAX))}`);
 }
 
 /** @param {string} token @param {boolean} isName */
