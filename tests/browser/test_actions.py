@@ -226,3 +226,25 @@ def test_an_action_that_the_broker_refuses_says_why_and_changes_nothing(tab: Tab
     tab.find("problem").get_by_text("priority").wait_for()
     tab.page.keyboard.press("Escape")
     tab.page.locator("dialog[open]").wait_for(state="detached")
+
+
+def test_a_queue_whose_name_cannot_be_seen_is_purged_by_typing_what_is_shown(tab: Tab, site: Site) -> None:
+    name = " odd\u200b\u202e  name"
+    task_id = site.client.submit_task("nobody-serves", queue=name)
+    tab.open("/queues", "queues")
+    shown = tab.row("queues", name).get_by_role("link").first.inner_text()
+    assert shown == "\\u{20}odd\\u{200b}\\u{202e} \\u{20}name"
+
+    tab.row("queues", name).locator("[data-test=purge]").click()
+    assert f"Type {shown} to confirm" in tab.page.locator("dialog[open]").inner_text()
+    tab.confirm(typed=shown)
+
+    eventually(lambda: is_gone(site, task_id), "the queue was not purged")
+
+
+def is_gone(site: Site, task_id: str) -> bool:
+    try:
+        site.client.get_task(task_id)
+    except TaskNotFound:
+        return True
+    return False

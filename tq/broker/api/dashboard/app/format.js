@@ -81,3 +81,11 @@ export function firstLine(text, length) {
 export function words(word) {
   return word.replaceAll('_', ' ');
 }
+
+/** What is not seen, or moves what is: controls, bidi marks, zero width, odd spaces, a space at an end or beside another. */
+const UNSEEN = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]|(?! )\p{Zs}|^ | $|(?<= ) |\\(?=u\{)/gu;
+
+/** A name from outside, so that two that differ never look alike for what cannot be seen: `a\u{200b}`. @param {string} name */
+export function visible(name) {
+  return name.replace(UNSEEN, (one) => `\\u{${one.codePointAt(0)?.toString(16)}}`);
+}

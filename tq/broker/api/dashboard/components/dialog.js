@@ -1,6 +1,7 @@
 /** @file Questions to the visitor: a confirmation, a few fields, a name to type. One at a time, as a modal dialog. */
 
 import { h } from '../app/dom.js';
+import { visible } from '../app/format.js';
 import { explain } from './notice.js';
 
 /** @typedef {import('../app/dom.js').Children} Children */
@@ -123,18 +124,19 @@ async function run(question, form, confirm, problem, finish) {
   }
 }
 
-/** The button works once the name was typed. @param {HTMLFormElement} form @param {HTMLButtonElement} confirm @param {string} name */
+/** The button works once the name was typed, as it is shown. @param {HTMLFormElement} form @param {HTMLButtonElement} confirm @param {string} name */
 function guard(form, confirm, name) {
   const typed = /** @type {HTMLInputElement} */ (form.elements.namedItem('typed'));
   confirm.disabled = true;
-  typed.oninput = () => (confirm.disabled = typed.value !== name);
+  const wanted = visible(name);
+  typed.oninput = () => (confirm.disabled = typed.value !== wanted);
 }
 
 /** @param {Question} question */
 function fieldset(question) {
   const fields = [...(question.fields ?? [])];
   if (question.typed !== undefined) {
-    fields.push({ name: 'typed', label: `Type ${question.typed} to confirm`, required: true });
+    fields.push({ name: 'typed', label: `Type ${visible(question.typed)} to confirm`, required: true });
   }
   return fields.length === 0 ? null : h('div', { class: 'fields' }, fields.map(fieldRow));
 }

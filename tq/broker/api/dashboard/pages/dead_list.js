@@ -1,7 +1,7 @@
 /** @file The tasks of one group of dead letters, each with the errors of all its attempts. */
 
 import { h, still } from '../app/dom.js';
-import { count, firstLine, things } from '../app/format.js';
+import { count, firstLine, things, visible } from '../app/format.js';
 import { outcomeBadge } from '../components/badge.js';
 import { icon } from '../components/icon.js';
 import { dataTable } from '../components/table.js';
@@ -28,7 +28,7 @@ export function deadList(view, fingerprint, group, list, state) {
     h(
       'header',
       null,
-      h('h2', { id: 'group-title' }, group?.task_type ?? 'Group'),
+      h('h2', { id: 'group-title' }, visible(group?.task_type ?? 'Group')),
       h('span', { class: 'faint' }, things(group?.count ?? list.tasks.length, 'task')),
       h('span', { class: 'space' }),
       h(

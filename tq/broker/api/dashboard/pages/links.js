@@ -1,6 +1,7 @@
 /** @file Links from one thing to the page that tells of it. */
 
 import { h } from '../app/dom.js';
+import { visible } from '../app/format.js';
 import { address } from '../app/router.js';
 
 /** Enough of the id to tell it from its neighbours: ids begin with the time, so the end differs. @param {string} id */
@@ -24,8 +25,8 @@ export function withLinks(text) {
 export function typeLink(type) {
   return h(
     'a',
-    { class: 'name', href: address('/tasks', { task_type: type }), 'data-link': true, title: type },
-    type,
+    { class: 'name', href: address('/tasks', { task_type: type }), 'data-link': true, title: visible(type) },
+    visible(type),
   );
 }
 
@@ -33,8 +34,8 @@ export function typeLink(type) {
 export function queueLink(queue) {
   return h(
     'a',
-    { class: 'name', href: address('/tasks', { queue }), 'data-link': true, title: queue },
-    queue,
+    { class: 'name', href: address('/tasks', { queue }), 'data-link': true, title: visible(queue) },
+    visible(queue),
   );
 }
 
@@ -43,8 +44,8 @@ export function workerLink(worker) {
   if (worker === null || worker === '') return h('span', { class: 'faint' }, '–');
   return h(
     'a',
-    { class: 'name', href: address('/workers', { worker }), 'data-link': true, title: worker },
-    worker,
+    { class: 'name', href: address('/workers', { worker }), 'data-link': true, title: visible(worker) },
+    visible(worker),
   );
 }
 
@@ -52,11 +53,12 @@ const NAMES_MAX = 4;
 
 /** The first few names, the others on hover. @param {string[]} all */
 export function names(all) {
+  const shown = all.map(visible);
   const rest = all.length - NAMES_MAX;
   return h(
     'span',
-    { class: 'names', title: all.join(', ') },
-    all.slice(0, NAMES_MAX).join(', '),
+    { class: 'names', title: shown.join(', ') },
+    shown.slice(0, NAMES_MAX).join(', '),
     rest > 0 ? ` and ${rest} more` : null,
   );
 }

@@ -2,7 +2,7 @@
 
 import * as calls from '../app/calls.js';
 import { h } from '../app/dom.js';
-import { brief, count, duration, rate, things } from '../app/format.js';
+import { brief, count, duration, rate, things, visible } from '../app/format.js';
 import { address } from '../app/router.js';
 import { badge } from '../components/badge.js';
 import { startBulk } from '../components/bulk.js';
@@ -11,14 +11,13 @@ import { icon } from '../components/icon.js';
 import { nothing, notice } from '../components/notice.js';
 import { dataTable, nextOrder, orderOf, sorted } from '../components/table.js';
 import { toast } from '../components/toast.js';
-import { unserved } from './health.js';
 import { queueLink } from './links.js';
+import { unserved } from './unserved.js';
 
 /** @typedef {import('../app/types.js').Queue} Queue */
 /** @typedef {import('../app/types.js').View} View */
 
 const EVERY_MS = 2_000;
-const BANNERS_MAX = 10;
 const MINUTE_MS = 60_000;
 /** What a purge takes: everything that waits. What runs goes on, what has ended stays to be looked at. */
 const WAITING = /** @type {const} */ (['pending', 'scheduled', 'blocked', 'failed']);
@@ -56,7 +55,7 @@ function draw(view, data) {
       h('h1', null, 'Queues'),
       h('p', { class: 'faint' }, things(data.length, 'queue')),
     ),
-    ...banners(data),
+    banner(data),
     dataTable({
       name: 'queues',
       caption: 'Queues',
@@ -71,33 +70,10 @@ function draw(view, data) {
   ];
 }
 
-/** Types that wait and that no worker serves. @param {Queue[]} data */
-function banners(data) {
-  const known = data.flatMap((queue) =>
-    (queue.task_types ?? [])
-      .filter((type) => type.pending > 0 && type.workers === 0)
-      .map((type) => [
-        'No connected worker serves ',
-        h(
-          'a',
-          {
-            href: address('/tasks', { status: 'pending', task_type: type.task_type, queue: queue.queue }),
-            'data-link': true,
-          },
-          type.task_type,
-        ),
-        ` on queue ${queue.queue}: ${things(type.pending, 'task waits', 'tasks wait')}.`,
-      ]),
-  );
-  const hasTypes = data.some((queue) => queue.task_types !== undefined);
-  const found = hasTypes ? known : unserved({ queues: data });
-  const rest = found.length - BANNERS_MAX;
-  return [
-    ...found.slice(0, BANNERS_MAX).map((content, at) => notice('warn', `unserved-${at}`, content)),
-    ...(rest > 0
-      ? [notice('warn', 'unserved-more', `And ${count(rest)} more types that nobody serves.`)]
-      : []),
-  ];
+/** Types that wait and that no worker serves, all in one. @param {Queue[]} data */
+function banner(data) {
+  const content = unserved(data);
+  return content === null ? h('span', { key: 'served' }) : notice('warn', 'unserved', content);
 }
 
 /** @param {View} view @returns {import('../components/table.js').Column<Queue>[]} */
@@ -207,7 +183,7 @@ function actions(view, queue) {
 /** @param {View} view @param {Queue} queue */
 async function pauseQueue(view, { queue }) {
   const values = await ask({
-    title: `Pause ${queue}?`,
+    title: `Pause ${visible(queue)}?`,
     confirm: 'Pause the queue',
     body: h(
       'p',
@@ -218,14 +194,14 @@ async function pauseQueue(view, { queue }) {
     act: async (given) => void (await calls.pause(queue, given['reason'] ?? '')),
   });
   if (values === null) return;
-  toast(`${queue} is paused`);
+  toast(`${visible(queue)} is paused`);
   void view.reload();
 }
 
 /** @param {View} view @param {Queue} queue */
 async function resumeQueue(view, { queue }) {
   await calls.resume(queue);
-  toast(`${queue} goes on`);
+  toast(`${visible(queue)} goes on`);
   void view.reload();
 }
 
@@ -233,7 +209,7 @@ async function resumeQueue(view, { queue }) {
 async function purgeQueue(view, queue) {
   const total = queue.pending + queue.scheduled + queue.blocked + queue.retrying;
   const values = await ask({
-    title: `Purge ${queue.queue}?`,
+    title: `Purge ${visible(queue.queue)}?`,
     confirm: `Purge ${things(total, 'task')}`,
     isDanger: true,
     typed: queue.queue,
@@ -246,7 +222,7 @@ async function purgeQueue(view, queue) {
   if (values === null) return;
   let at = 0;
   startBulk({
-    title: `Purging ${queue.queue}`,
+    title: `Purging ${visible(queue.queue)}`,
     done: 'purged',
     total,
     perSecond: null,

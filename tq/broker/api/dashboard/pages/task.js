@@ -3,6 +3,7 @@
 import { ApiError } from '../app/api.js';
 import * as calls from '../app/calls.js';
 import { h } from '../app/dom.js';
+import { visible } from '../app/format.js';
 import { eventSocket } from '../app/live.js';
 import { badge } from '../components/badge.js';
 import { icon } from '../components/icon.js';
@@ -113,7 +114,7 @@ function head(view, found) {
     h(
       'div',
       { class: 'titles' },
-      h('h1', { title: found.task_type }, found.task_type),
+      h('h1', { title: visible(found.task_type) }, visible(found.task_type)),
       badge(found.status),
       h('p', { class: 'faint' }, h('code', { 'data-test': 'task-id' }, found.task_id)),
     ),

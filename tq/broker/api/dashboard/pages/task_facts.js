@@ -1,7 +1,7 @@
 /** @file What is known of a task besides what it carries and what was tried: as names and values. */
 
 import { h } from '../app/dom.js';
-import { bytes, count, duration, things, words } from '../app/format.js';
+import { bytes, count, duration, things, visible, words } from '../app/format.js';
 import { moment } from '../components/time.js';
 import { queueLink, taskLink, typeLink, workerLink } from './links.js';
 
@@ -40,7 +40,7 @@ export function facts(found) {
     ['Back-off', backOff(found)],
     ['Charged to', causes(found)],
     ['Payload', bytes(found.payload_bytes ?? 0)],
-    ['Unique key', found.unique_key === null ? null : h('code', null, found.unique_key)],
+    ['Unique key', found.unique_key === null ? null : h('code', null, visible(found.unique_key))],
     ['Depends on', dependencies.length === 0 ? null : dependencyList(dependencies)],
     ...Object.entries(metadata).map(([name, value]) => [name, h('code', null, value)]),
   ]);

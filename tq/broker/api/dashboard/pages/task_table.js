@@ -1,7 +1,7 @@
 /** @file Tasks as a table, the same wherever tasks are listed. */
 
 import { h } from '../app/dom.js';
-import { firstLine } from '../app/format.js';
+import { firstLine, visible } from '../app/format.js';
 import { badge } from '../components/badge.js';
 import { dataTable } from '../components/table.js';
 import { ago } from '../components/time.js';
@@ -34,7 +34,7 @@ export function taskTable({ without = [], more = [], ...table }) {
   return dataTable({
     ...table,
     id: (task) => task.task_id,
-    label: (task) => `${task.task_type} ${task.task_id}`,
+    label: (task) => `${visible(task.task_type)} ${task.task_id}`,
     columns: [...columns.filter((column) => !without.includes(column.title)), ...more],
   });
 }

@@ -2,7 +2,7 @@
 
 import * as calls from '../app/calls.js';
 import { h, s } from '../app/dom.js';
-import { bytes, things } from '../app/format.js';
+import { bytes, things, visible } from '../app/format.js';
 import { badge } from '../components/badge.js';
 import { ask } from '../components/dialog.js';
 import { icon } from '../components/icon.js';
@@ -95,7 +95,7 @@ function columns(view) {
             href: `/workers?worker=${encodeURIComponent(worker.worker_id)}`,
             'data-link': true,
           },
-          worker.worker_id,
+          visible(worker.worker_id),
         ),
     },
     { title: 'Status', sort: 'status', cell: (worker) => badge(worker.status) },
@@ -184,7 +184,7 @@ function drainButton(view, worker) {
 /** @param {View} view @param {Worker} worker */
 async function drain(view, worker) {
   const values = await ask({
-    title: `Drain ${worker.worker_id}?`,
+    title: `Drain ${visible(worker.worker_id)}?`,
     confirm: 'Drain the worker',
     isDanger: true,
     body: h(
@@ -196,7 +196,7 @@ async function drain(view, worker) {
     act: () => calls.drain(worker.session_id),
   });
   if (values === null) return;
-  toast(`${worker.worker_id} drains`);
+  toast(`${visible(worker.worker_id)} drains`);
   void view.reload();
 }
 
@@ -211,7 +211,7 @@ function workerDetail(view, { workers: all, tasks }) {
     h(
       'header',
       null,
-      h('h2', { id: 'detail-title' }, id),
+      h('h2', { id: 'detail-title' }, visible(id)),
       found === undefined ? badge('gone') : badge(found.status),
       h('span', { class: 'space' }),
       h('a', { href: '/workers', 'data-link': true, 'aria-label': 'Close' }, icon('close')),
@@ -219,7 +219,7 @@ function workerDetail(view, { workers: all, tasks }) {
     found === undefined ? h('p', { class: 'faint' }, 'It is not connected any more.') : served(found),
     taskTable({
       name: 'worker-tasks',
-      caption: `Tasks that ${id} runs`,
+      caption: `Tasks that ${visible(id)} runs`,
       rows: tasks.tasks,
       without: ['Worker', 'Reason', 'Status'],
       empty: h('p', { class: 'faint' }, 'It runs nothing now.'),
@@ -235,9 +235,9 @@ function served(worker) {
     `Connected `,
     ago(worker.connected_at),
     ` from ${worker.host}, pid ${worker.pid}, version ${worker.version}. Serves `,
-    worker.task_types.join(', '),
+    worker.task_types.map(visible).join(', '),
     ' on ',
-    worker.queues.length === 0 ? 'all queues' : worker.queues.join(', '),
+    worker.queues.length === 0 ? 'all queues' : worker.queues.map(visible).join(', '),
     '.',
   );
 }
