@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from tests.browser.site import WORKER, Site, Tab, eventually, labels
+from tests.browser.site import WORKER, Site, Tab, eventually
 from tq import Task
 
 PAGES = ("overview", "tasks", "workers", "queues", "dlq", "cluster")
@@ -135,8 +137,30 @@ def test_queues_show_depths_and_a_banner_for_types_nobody_serves(tab: Tab, site:
     tab.open("/queues", "queues")
 
     assert "unserved" in tab.rows("queues")
-    notices = labels(tab.page.locator("[data-test^=notice-unserved]").all())
-    assert any("nobody-knows-this" in text for text in notices)
+    assert "nobody-knows-this" in tab.find("notice-unserved").inner_text()
+
+
+def test_types_that_nobody_serves_are_counted_alike_on_both_pages_each_with_its_own_tasks(
+    tab: Tab, site: Site
+) -> None:
+    site.client.submit_tasks([Task(f"kind-{n:03}", queue="kinds") for n in range(120)])
+    site.client.submit_tasks([Task("kind-000", queue="kinds") for _ in range(2)])
+
+    tab.open("/queues", "queues")
+    box = tab.find("notice-unserved")
+    on_queues = box.inner_text()
+    tab.open("/", "overview")
+    on_overview = tab.find("health").inner_text()
+
+    assert box.count() <= 1
+    assert "kind-000 on queue kinds (3 tasks wait)" in on_queues
+    rest = re.search(r"serves (\d+) types .* and (\d+) more", on_queues)
+    assert rest is not None
+    assert int(rest[1]) >= 120
+    assert int(rest[1]) == int(rest[2]) + 8
+    assert f"{rest[1]} types" in on_overview
+    assert f"and {rest[2]} more" in on_overview
+    assert "waiting in it" not in on_overview
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import { askForKey, drawShell, help, setUpForget, setUpSearch, setUpTheme } from
 import { may } from './session.js';
 import { setUpShortcuts } from './shortcuts.js';
 import { Store } from './store.js';
+import { watchHealth } from './watch.js';
 
 /** @typedef {import('./types.js').Shared} Shared */
 /** @typedef {import('./router.js').Finder} Finder */
@@ -38,7 +39,7 @@ const FETCH_OTHERS_MS = 2_000;
 function start() {
   /** @type {Store<Shared>} */
   const store = new Store(
-    /** @type {Shared} */ ({ me: null, stats: null, live: 'off', staleSinceMs: null, tick: 0 }),
+    /** @type {Shared} */ ({ me: null, stats: null, health: null, live: 'off', staleSinceMs: null, tick: 0 }),
   );
   const live = new Live(store);
   const screen = new Screen(byId('main'), store, (address, how) => router.go(address, how));
@@ -62,6 +63,7 @@ function start() {
   guardBulk();
   window.addEventListener('unhandledrejection', (event) => toastError(event.reason));
   router.follow();
+  void watchHealth(store);
   void signIn(store, live, () => router.follow({ isNew: true }));
   setTimeout(() => requestIdleCallback(fetchOthers), FETCH_OTHERS_MS);
 }

@@ -6,14 +6,16 @@
  * - An error never takes away what is shown: it stands above it, with a way to try again.
  * - While another query of the page is read, the picture of the one before stands still: what it shows and what its
  *   buttons act on stay one thing.
+ * - While nobody leads, what needs a leader is not asked for; it is as soon as there is one.
  * - Drawings are gathered: at most one a frame.
  * - A broker that is slow to answer is asked more seldom: between two readings lies twenty times what the last one took.
  */
 
-import { errorNotice, loading } from '../components/notice.js';
+import { errorNotice, leaderlessNotice, loading } from '../components/notice.js';
 import { isAbort } from './api.js';
 import { patch } from './dom.js';
 import { may } from './session.js';
+import { lacksLeader, verdict } from './watch.js';
 
 const REST_FACTOR = 20;
 const REST_MS_MAX = 15_000;
@@ -34,7 +36,7 @@ export class Screen {
     this.go = go;
     /** @type {Shown|null} */
     this.shown = null;
-    store.listen((now, before) => this.shown?.changed(now.tick !== before.tick));
+    store.listen((now, before) => this.shown?.changed(now, before));
   }
 
   /** @param {AnyPage} page @param {Route} route @param {{isNew: boolean}} how */
@@ -96,12 +98,18 @@ class Shown {
     void this.reload();
   }
 
-  /** @param {boolean} ticked something has moved: what was read may be old */
-  changed(ticked) {
+  /** @param {import('./types.js').Shared} now @param {import('./types.js').Shared} before */
+  changed(now, before) {
     this.redraw();
+    const isLost = lacksLeader(now) && !this.page.needsNoLeader;
+    const isRegained = lacksLeader(before) && now.health !== null && !lacksLeader(now);
+    if (isRegained || (this.page.needsNoLeader && now.health !== null && verdict(now) !== verdict(before)))
+      return void this.reload();
+    // Something has moved: what was read may be old.
+    const ticked = now.tick !== before.tick && !isLost;
     const { everyMs } = this.page;
     const waitMs = typeof everyMs === 'function' ? everyMs(this.read?.data ?? null) : everyMs;
-    const restMs = Math.min(REST_MS_MAX, REST_FACTOR * this.tookMs);
+    const restMs = Math.min(this.page.restMsMax ?? REST_MS_MAX, REST_FACTOR * this.tookMs);
     const isDue = performance.now() - this.readAt >= Math.max(waitMs, restMs);
     if (ticked && isDue && !this.isReading && !document.hidden) void this.reload();
   }
@@ -140,9 +148,12 @@ class Shown {
 
   draw() {
     const again = () => void this.reload();
-    const notice = this.error === null ? [] : [errorNotice(this.error, again)];
+    const isLost = lacksLeader(this.screen.store.value);
+    const notice = this.error === null || isLost ? [] : [errorNotice(this.error, again)];
     if (this.isFresh && this.read !== null) {
       this.put([...notice, ...this.page.draw(this.view(this.leave.signal), this.read.data, this.state)]);
+    } else if (isLost && !this.page.needsNoLeader) {
+      this.put(leaderlessNotice());
     } else if (this.error !== null) {
       this.put(notice);
     }

@@ -6,6 +6,7 @@ import { byId, h, patch } from './dom.js';
 import { brief, duration } from './format.js';
 import { forgetKey, key, setKey } from './session.js';
 import { SHORTCUTS } from './shortcuts.js';
+import { lacksLeader } from './watch.js';
 
 /** @typedef {import('./types.js').Shared} Shared */
 
@@ -27,6 +28,8 @@ const MARKS = /** @type {Record<import('./types.js').LiveState, [string, string]
   stale: ['Stale', 'What is shown is old; trying to reach the broker'],
 });
 
+const LEADERLESS = ['No leader', 'The node answers; the cluster has no leader'];
+
 /** Draw the navigation and the marks. @param {Shared} shared @param {string} path */
 export function drawShell(shared, path) {
   patch(byId('nav'), [
@@ -36,10 +39,11 @@ export function drawShell(shared, path) {
       LINKS.map((link) => navLink(link, shared, path)),
     ),
   ]);
-  const [word, more] = MARKS[shared.live];
-  document.body.dataset['live'] = shared.live;
+  const isLeaderless = lacksLeader(shared);
+  const [word, more] = isLeaderless ? LEADERLESS : MARKS[shared.live];
+  document.body.dataset['live'] = isLeaderless ? 'leaderless' : shared.live;
   patch(byId('live'), [h('i', null), h('span', { title: more }, word)]);
-  patch(byId('banner'), staleBanner(shared));
+  patch(byId('banner'), isLeaderless ? leaderlessBanner(shared) : staleBanner(shared));
   byId('forget').hidden = !(shared.me?.keys_on && key() !== '');
   byId('who').textContent =
     shared.me === null
@@ -76,18 +80,28 @@ function countBeside(name, { stats }) {
 }
 
 /** @param {Shared} shared */
-function staleBanner({ live, staleSinceMs }) {
+function staleBanner({ live, staleSinceMs, health }) {
   if (live !== 'stale' || staleSinceMs === null) return [];
   const ms = Date.now() - staleSinceMs;
   const age = ms < 2000 ? 'getting old' : `${duration(Math.floor(ms / 1000) * 1000)} old`;
-  return [
-    h(
-      'p',
-      { class: 'stale', 'data-test': 'stale' },
-      icon('alert'),
-      `The connection to the broker is cut. What is shown is ${age}; trying again.`,
-    ),
-  ];
+  const what =
+    health === null
+      ? 'The connection to the broker is cut.'
+      : 'The broker answers, and does not tell its numbers.';
+  return banner('stale', `${what} What is shown is ${age}; trying again.`);
+}
+
+/** @param {Shared} shared */
+function leaderlessBanner({ me }) {
+  return banner(
+    'leaderless',
+    `${me === null ? 'This node' : `Node ${me.node_id}`} answers, and there is no leader: nothing is submitted or handed out until a majority of the nodes is back. Counts and tasks are those from before.`,
+  );
+}
+
+/** @param {string} test @param {string} text */
+function banner(test, text) {
+  return [h('p', { class: 'stale', key: test, 'data-test': test }, icon('alert'), text)];
 }
 
 /**

@@ -236,6 +236,7 @@
  * @typedef {object} Shared What every page may look at.
  * @property {Me|null} me
  * @property {Stats|null} stats
+ * @property {Health|null} health what the node said of itself last; null = it does not answer
  * @property {LiveState} live
  * @property {number|null} staleSinceMs when the picture stopped moving; null = it moves
  * @property {number} tick grows whenever pages should look whether what they show is old
@@ -268,6 +269,8 @@
  * @property {(view: View, state: S) => Promise<D>} load
  * @property {(view: View, data: D, state: S) => Node[]} draw
  * @property {number|((data: D|null) => number)} everyMs the least time between two readings while the picture moves
+ * @property {number} [restMsMax] the longest rest of a broker that is slow to answer, where news must not wait for long
+ * @property {boolean} [needsNoLeader] it can be read, in part at least, while the cluster has none
  * @property {(view: View, state: S) => () => void} [open] called once; what it returns is called at the end
  */
 

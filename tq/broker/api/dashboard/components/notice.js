@@ -52,6 +52,23 @@ export function nothing(title, ...more) {
   );
 }
 
+/** In place of a page that cannot be read while the cluster has no leader. */
+export function leaderlessNotice() {
+  return [
+    h(
+      'div',
+      { class: 'nothing', key: 'leaderless', 'data-test': 'unreadable' },
+      h('strong', null, 'Not known while there is no leader'),
+      h(
+        'p',
+        null,
+        'This page is read as soon as a majority of the nodes is back. ',
+        h('a', { href: '/cluster', 'data-link': true }, 'The nodes'),
+      ),
+    ),
+  ];
+}
+
 /** Until the first answer: grey bars where the content will be. */
 export function loading() {
   return [

@@ -17,6 +17,7 @@ import { toast } from '../components/toast.js';
 /** @typedef {{lags: Map<string, Lag[]>}} State what was seen while the page is open, the latest at the end */
 
 const EVERY_MS = 1_000;
+const REST_MS_MAX = 4_000;
 const POINTS_MAX = 60;
 const WIDTH = 84;
 const HEIGHT = 24;
@@ -29,6 +30,9 @@ export const cluster = {
   title: () => 'Cluster',
   state: () => ({ lags: new Map() }),
   everyMs: EVERY_MS,
+  needsNoLeader: true,
+  // A node that is slow to answer, or gone, is what this page is looked at for.
+  restMsMax: REST_MS_MAX,
   load: async ({ signal }, state) => {
     const found = await calls.cluster(signal);
     for (const member of found.members) remember(state, found, member);
@@ -45,7 +49,7 @@ function remember(state, found, member) {
 
 /** How many entries are not yet committed at, and applied by, a member. @param {Cluster} found @param {Member} member @returns {Lag} */
 function lagOf({ members }, member) {
-  const front = Math.max(...members.map((one) => one.commit_index));
+  const front = Math.max(...members.filter((one) => !isAway(one)).map((one) => one.commit_index));
   return { commit: Math.max(member.lag, 0), apply: Math.max(0, front - member.applied_index) };
 }
 
@@ -123,9 +127,9 @@ function columns(view, found, state) {
       room: 'wide',
       cell: (member) => (member.address === '' ? '–' : h('code', null, member.address)),
     },
-    { title: 'Term', number: true, cell: (member) => count(member.term) },
-    { title: 'Committed', number: true, room: 'wide', cell: (member) => count(member.commit_index) },
-    { title: 'Applied', number: true, room: 'wide', cell: (member) => count(member.applied_index) },
+    { title: 'Term', number: true, cell: (member) => known(member, member.term) },
+    { title: 'Committed', number: true, room: 'wide', cell: (member) => known(member, member.commit_index) },
+    { title: 'Applied', number: true, room: 'wide', cell: (member) => known(member, member.applied_index) },
     { title: 'Commit lag', cell: (member) => lagPicture(member, state, 'commit') },
     { title: 'Apply lag', cell: (member) => lagPicture(member, state, 'apply') },
     { title: 'Version', room: 'wider', cell: (member) => member.version || '–' },
@@ -134,7 +138,7 @@ function columns(view, found, state) {
       title: 'Actions',
       sticks: true,
       isHidden: isAlone || !view.may('admin'),
-      cell: (member) => leadButton(view, member),
+      cell: (member) => leadButton(view, found, member),
     },
   ];
 }
@@ -144,8 +148,14 @@ function isAway(member) {
   return member.role === 'unreachable';
 }
 
+/** @param {Member} member @param {number} value */
+function known(member, value) {
+  return isAway(member) ? h('span', { class: 'faint' }, 'not known') : count(value);
+}
+
 /** @param {Member} member */
-function snapshot({ snapshot_age_ms: age }) {
+function snapshot({ snapshot_age_ms: age, role }) {
+  if (role === 'unreachable') return h('span', { class: 'faint' }, 'not known');
   if (age === null) return h('span', { class: 'faint' }, 'none');
   return h('span', { title: new Date(nowMs() - age).toLocaleString() }, `${duration(age)} old`);
 }
@@ -176,16 +186,18 @@ function lagPicture(member, state, kind) {
   );
 }
 
-/** @param {View} view @param {Member} member */
-function leadButton(view, member) {
+/** Only where a leader can hand over, and to a member that may take it. @param {View} view @param {Cluster} found @param {Member} member */
+function leadButton(view, found, member) {
   const isLeader = member.role === 'leader';
+  const cannotLead = isAway(member) || member.is_joining || member.role === 'observer';
+  if (found.leader === null || (!isLeader && cannotLead)) return h('span', { class: 'faint' }, '–');
   const text = isLeader ? 'Leads' : 'Make leader';
   return h(
     'button',
     {
       type: 'button',
       class: 'small',
-      disabled: isLeader || isAway(member),
+      disabled: isLeader,
       'data-test': 'transfer',
       onclick: () => void transfer(view, member),
     },

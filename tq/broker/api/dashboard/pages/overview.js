@@ -4,7 +4,9 @@ import * as calls from '../app/calls.js';
 import { h } from '../app/dom.js';
 import { brief, count, duration, rate } from '../app/format.js';
 import { address } from '../app/router.js';
+import { lacksLeader, verdict } from '../app/watch.js';
 import { chart } from '../components/chart.js';
+import { leaderlessNotice } from '../components/notice.js';
 import { failureTable } from './failures.js';
 import { healthLines } from './health.js';
 
@@ -36,12 +38,18 @@ const STATES = /** @type {const} */ ([
  * @property {Cursor} throughput
  * @property {Cursor} depth
  * @property {Map<string, {version: string|number, value: unknown}>} kept
+ * @property {Numbers|null} numbers read last
  */
 
 /**
  * @typedef {object} Data
  * @property {import('../app/types.js').Health} health
  * @property {import('../app/types.js').Cluster} cluster
+ * @property {Numbers|null} numbers null = not known: nobody has led since the page was opened
+ */
+
+/**
+ * @typedef {object} Numbers What the leader knows.
  * @property {import('../app/types.js').Worker[]} workers
  * @property {import('../app/types.js').Failure[]} failures
  * @property {Series} series
@@ -52,32 +60,50 @@ const STATES = /** @type {const} */ ([
 export const overview = {
   name: 'overview',
   title: () => 'Overview',
-  state: () => ({ throughput: { at: null }, depth: { at: null }, kept: new Map() }),
+  state: () => ({ throughput: { at: null }, depth: { at: null }, kept: new Map(), numbers: null }),
   everyMs: EVERY_MS,
+  needsNoLeader: true,
   load,
   draw,
 };
 
 /**
- * Each part is read as often as it changes, and no more: many of these pages may be open on one broker.
+ * The node tells its health and its cluster whether there is a leader or not; for the rest it asks the leader.
  * @param {View} view
  * @param {State} state
  * @returns {Promise<Data>}
  */
-async function load({ signal, shared }, state) {
+async function load(view, state) {
+  const { signal, shared } = view;
+  const reading = lacksLeader(shared) ? null : readNumbers(view, state);
+  // Without a leader it fails late; nobody waits for that.
+  reading?.catch(() => undefined);
+  const [health, cluster] = await Promise.all([
+    shared.health ?? calls.health(signal),
+    kept(state, 'cluster', `${slot(SLOW_MS)} ${verdict(shared)}`, () => calls.cluster(signal)),
+  ]);
+  if (health.leader !== null) state.numbers = await (reading ?? readNumbers(view, state));
+  return { health, cluster, numbers: state.numbers };
+}
+
+/**
+ * Each part is read as often as it changes, and no more: many of these pages may be open on one broker.
+ * @param {View} view
+ * @param {State} state
+ * @returns {Promise<Numbers>}
+ */
+async function readNumbers({ signal, shared }, state) {
   const { stats: live } = shared;
   // The attempts that failed are read again when there are others; the feed counts them.
   const failed = live?.minute === undefined ? performance.now() : `${live.minute.at} ${live.minute.failed}`;
-  const [health, cluster, workers, failures, series, stats] = await Promise.all([
-    kept(state, 'health', slot(SLOW_MS), () => calls.health(signal)),
-    kept(state, 'cluster', slot(SLOW_MS), () => calls.cluster(signal)),
+  const [workers, failures, series, stats] = await Promise.all([
     kept(state, 'workers', slot(SLOW_MS), () => calls.workers(signal)),
     kept(state, 'failures', failed, () => calls.failures(FAILURES_MAX, signal)),
     // The charts move with the feed; the whole hour is read again only now and then.
     kept(state, 'series', slot(SERIES_MS), () => calls.series(signal)),
     live ?? calls.stats(signal),
   ]);
-  return { health, cluster, workers, failures, series, stats };
+  return { workers, failures, series, stats };
 }
 
 /** Which stretch of so many milliseconds it is. @param {number} ms */
@@ -104,18 +130,24 @@ async function kept(state, name, version, read) {
 
 /** @param {View} view @param {Data} data @param {State} state */
 function draw(view, data, state) {
-  const stats = view.shared.stats ?? data.stats;
+  const { numbers } = data;
+  const { health, live } = view.shared;
+  const told = { health: health ?? data.health, cluster: data.cluster, workers: numbers?.workers ?? null };
+  const stats = view.shared.stats ?? numbers?.stats ?? null;
+  const title = h('h1', { class: 'unseen' }, 'Overview');
+  const lines = healthLines(told, stats, health === null && live === 'stale');
+  if (numbers === null || stats === null) return [title, lines, ...leaderlessNotice()];
   return [
-    h('h1', { class: 'unseen' }, 'Overview'),
-    healthLines(data, stats),
+    title,
+    lines,
     states(stats),
-    charts(view, state, moved(data.series, stats)),
-    vitals(data, stats, stats.latency ?? data.series.latency),
+    charts(view, state, moved(numbers.series, stats)),
+    vitals(numbers, stats, stats.latency ?? numbers.series.latency),
     h(
       'section',
       { 'aria-labelledby': 'failures-title', key: 'failures' },
       h('h2', { id: 'failures-title' }, 'Latest failures'),
-      failureTable(data.failures),
+      failureTable(numbers.failures),
     ),
   ];
 }
@@ -210,9 +242,9 @@ function charts(view, state, series) {
   );
 }
 
-/** @param {Data} data @param {Stats} stats @param {import('../app/types.js').Latency} latency */
-function vitals(data, stats, latency) {
-  const active = data.workers.filter((worker) => worker.status === 'active');
+/** @param {Numbers} numbers @param {Stats} stats @param {import('../app/types.js').Latency} latency */
+function vitals(numbers, stats, latency) {
+  const active = numbers.workers.filter((worker) => worker.status === 'active');
   const slots = active.reduce((sum, worker) => sum + worker.capacity, 0);
   const busy = active.reduce((sum, worker) => sum + worker.tasks.length, 0);
   return h(
