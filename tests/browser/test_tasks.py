@@ -53,12 +53,34 @@ def test_an_order_over_too_many_tasks_says_how_far_it_reaches(tab: Tab, site: Si
     assert tab.rows("tasks")[-3:] == [newest[1], newest[2], newest[0]]
 
 
-def test_an_order_that_is_none_is_the_usual_one(tab: Tab, site: Site) -> None:
-    ids = site.client.submit_tasks([Task("unserved", queue="odd") for _ in range(3)])
+@pytest.mark.parametrize(
+    ("page", "query", "named"),
+    [
+        ("tasks", "status=garbage", "status “garbage” is none of pending"),
+        ("tasks", "status=pending&status=failed", "status is given 2 times"),
+        ("tasks", "queue=" + "q" * 300, "is longer than 255 characters"),
+        ("tasks", "cursor=garbage", "is no place in the list"),
+        ("tasks", "sort=constructor", "sort “constructor” is none of -created"),
+        ("tasks", "type=x", "“type” is not known here; known are status, task_type, queue"),
+        ("tasks", "page=-5", "“page” is not known here"),
+        ("dlq", "group=zzz", "group “zzz” is no group"),
+        ("dlq", "cursor=0", "is no place in the list"),
+    ],
+    ids=range(9),
+)
+def test_what_an_address_asks_for_and_cannot_be_is_named_beside_the_filters_and_nothing_is_listed(
+    tab: Tab, site: Site, page: str, query: str, named: str
+) -> None:
+    site.client.submit_task("unserved", queue="odd")
 
-    for sort in ("constructor", "-", "nonsense"):
-        tab.open(f"/tasks?queue=odd&sort={sort}", "tasks")
-        assert tab.rows("tasks") == ids[::-1]
+    tab.open(f"/{page}?{query}", page)
+
+    assert named in tab.find("notice-asked").inner_text()
+    assert tab.page.locator(".filters input[name=queue]").count() == 1
+    assert tab.page.locator("main table").count() == 0
+    tab.find("clear-asked").click()
+    tab.find("match-count").wait_for()
+    assert tab.page.url == f"{tab.origin}/{page}"
 
 
 def test_selected_tasks_are_retried_and_all_that_match_are_deleted_once_the_count_was_typed(

@@ -96,20 +96,18 @@ class Front:
         method = scope["method"]
         if method not in SAFE_METHODS:
             refuse_foreign_origin(Headers(scope=scope))
-        if b"&" in scope["query_string"]:
-            refuse_repetition(scope["query_string"])
         handler = self._shortcuts.get((method, scope["path"]))
         if handler is not None and not scope["query_string"]:
             response = await handler(Request(scope, receive))
             await response(scope, receive, send)
         elif method in ("GET", "HEAD") and (page := self._site.answer(scope["path"], Headers(scope=scope))):
+            # What its address asks for is the page's own affair: it tells people what cannot be.
             await page(scope, receive, send)
-        elif method == "HEAD":
-            # Served as GET; the server below leaves the body out, because it knows the method.
-            scope = {**scope, "method": "GET"}
-            await self._app(scope, receive, send)
         else:
-            await self._app(scope, receive, send)
+            if b"&" in scope["query_string"]:
+                refuse_repetition(scope["query_string"])
+            # HEAD is served as GET; the server below leaves the body out, because it knows the method.
+            await self._app({**scope, "method": "GET"} if method == "HEAD" else scope, receive, send)
 
 
 def refuse_repetition(query: bytes) -> None:

@@ -2,12 +2,13 @@
 
 import * as calls from '../app/calls.js';
 import { h } from '../app/dom.js';
-import { count, things } from '../app/format.js';
+import { count, things, visible } from '../app/format.js';
 import { address } from '../app/router.js';
 import { icon } from '../components/icon.js';
 import { nothing, notice } from '../components/notice.js';
 import { dataTable, nextOrder, orderOf, sorted } from '../components/table.js';
 import { ago } from '../components/time.js';
+import { aName, faultNotice, faultsOf, matching, oneOf } from './asked.js';
 import { actOnTasks } from './bulk_tasks.js';
 import { deadList } from './dead_list.js';
 import { kindBar } from './filters.js';
@@ -16,7 +17,7 @@ import { queueLink, typeLink } from './links.js';
 /** @typedef {import('../app/types.js').DeadGroup} DeadGroup */
 /** @typedef {import('../app/types.js').DeadGroups} DeadGroups */
 /** @typedef {import('../app/types.js').View} View */
-/** @typedef {{found: DeadGroups, tasks: import('../app/types.js').TaskList|null}} Data */
+/** @typedef {{found: DeadGroups, tasks: import('../app/types.js').TaskList|null, faults: string[]}} Data */
 /** @typedef {{trail: string[]}} State */
 
 const EVERY_MS = 5_000;
@@ -32,6 +33,15 @@ const ORDERS = /** @type {Record<string, (group: DeadGroup) => string|number>} *
   last: (group) => group.last_seen,
 });
 
+const KNOWN = {
+  task_type: aName,
+  queue: aName,
+  group: matching(/^[0-9a-f]{1,64}$/, 'group'),
+  sort: oneOf(Object.keys(ORDERS).flatMap((by) => [`-${by}`, by])),
+  cursor: matching(/^[1-9]\d{0,17}$/, 'place in the list'),
+};
+const NONE = { groups: [], total: 0, scanned: 0, complete: true };
+
 /** @type {import('../app/types.js').Page<Data, State>} */
 export const dlq = {
   name: 'dlq',
@@ -39,6 +49,8 @@ export const dlq = {
   state: () => ({ trail: [] }),
   everyMs: (data) => (data?.found.complete === false ? PARTIAL_EVERY_MS : EVERY_MS),
   load: async ({ route: { query }, signal }) => {
+    const faults = faultsOf(query, KNOWN);
+    if (faults.length > 0) return { found: NONE, tasks: null, faults };
     const group = query.get('group');
     const [found, tasks] = await Promise.all([
       calls.deadGroups({ queue: query.get('queue') ?? '', task_type: query.get('task_type') ?? '' }, signal),
@@ -54,13 +66,15 @@ export const dlq = {
             signal,
           ),
     ]);
-    return { found, tasks };
+    return { found, tasks, faults };
   },
   draw,
 };
 
 /** @param {View} view @param {Data} data @param {State} state */
-function draw(view, { found, tasks }, state) {
+function draw(view, { found, tasks, faults }, state) {
+  if (faults.length > 0)
+    return [h('h1', { key: 'head' }, 'Dead letters'), kindBar(view), faultNotice(view, faults)];
   const order = orderOf(view.route.query.get('sort'), '-count');
   const chosen = view.route.query.get('group');
   const group = found.groups.find((one) => one.fingerprint === chosen);
@@ -150,7 +164,7 @@ function groupActions(view, group) {
     },
     total: group.count,
     noun: 'dead letter',
-    where: ` of ${group.task_type}`,
+    where: ` of ${visible(group.task_type)}`,
   };
   return actionButtons(view, targets, 'small', { retry: 'retry', delete: 'delete' });
 }

@@ -7,7 +7,7 @@ import { taskOrder } from './task_list.js';
 /** @typedef {import('../app/types.js').View} View */
 /** @typedef {import('../components/table.js').Order} Order */
 
-const STATUSES = /** @type {const} */ ([
+export const STATUSES = /** @type {const} */ ([
   'pending',
   'in_progress',
   'scheduled',

@@ -37,7 +37,11 @@ const ORDERS = /** @type {Record<string, (task: Task) => string|number>} */ ({
  * @property {number} total how many match
  * @property {string|null} next the cursor of the page after it
  * @property {'broker'|'all'|'page'} reach
+ * @property {string[]} faults what the address asks for and cannot be; then nothing was read
  */
+
+/** What an address may ask for as `sort`. */
+export const SORTS = ['created', ...Object.keys(ORDERS)].flatMap((by) => [`-${by}`, by]);
 
 /** The order an address asks for. @param {URLSearchParams} query @returns {Order} */
 export function taskOrder(query) {
@@ -67,13 +71,14 @@ export async function readRows(query, filter, signal) {
     },
     signal,
   );
-  if (isByCreation) return { ...found, next: found.next_cursor, reach: 'broker' };
+  if (isByCreation) return { ...found, next: found.next_cursor, reach: 'broker', faults: [] };
   if (found.total > SORTED_MAX) {
     return {
       ...found,
       tasks: sorted(found.tasks, order, ORDERS),
       next: found.next_cursor,
       reach: 'page',
+      faults: [],
     };
   }
   const isWhole = found.tasks.length === found.total;
@@ -90,6 +95,7 @@ function pageOf(all, order, from) {
     total: all.total,
     next: end < tasks.length ? `${FROM}${end}` : null,
     reach: 'all',
+    faults: [],
   };
 }
 

@@ -2,14 +2,15 @@
 
 import * as calls from '../app/calls.js';
 import { h } from '../app/dom.js';
-import { count, things } from '../app/format.js';
+import { count, things, visible } from '../app/format.js';
 import { nothing } from '../components/notice.js';
 import { nextOrder } from '../components/table.js';
 import { submitTask } from '../components/task_form.js';
 import { icon } from '../components/icon.js';
 import { actOnTasks, PERMISSIONS } from './bulk_tasks.js';
-import { filterBar } from './filters.js';
-import { everyMs, reachOf, readRows, taskOrder } from './task_list.js';
+import { aName, faultNotice, faultsOf, matching, oneOf } from './asked.js';
+import { filterBar, STATUSES } from './filters.js';
+import { everyMs, reachOf, readRows, SORTS, taskOrder } from './task_list.js';
 import { taskTable } from './task_table.js';
 
 /** @typedef {import('../app/types.js').View} View */
@@ -18,6 +19,14 @@ import { taskTable } from './task_table.js';
 /** @typedef {import('../app/types.js').BulkAction} BulkAction */
 
 const FORM = 'submit';
+const KNOWN = {
+  status: oneOf(STATUSES),
+  task_type: aName,
+  queue: aName,
+  sort: oneOf(SORTS),
+  cursor: matching(/^([1-9]\d{0,17}|from-\d{1,4})$/, 'place in the list'),
+  [FORM]: () => null,
+};
 
 /**
  * @typedef {object} State
@@ -31,7 +40,9 @@ const FORM = 'submit';
 export const tasks = {
   name: 'tasks',
   title: ({ query }) =>
-    ['Tasks', query.get('status')?.replace('_', ' '), query.get('task_type')].filter(Boolean).join(' · '),
+    ['Tasks', query.get('status')?.replace('_', ' '), visible(query.get('task_type') ?? '')]
+      .filter(Boolean)
+      .join(' · '),
   state: () => ({ ids: new Set(), isAll: false, trail: [], filterShown: '' }),
   everyMs,
   load,
@@ -47,10 +58,12 @@ function filterOf(query) {
   };
 }
 
-/** @param {View} view @param {State} state */
+/** @param {View} view @param {State} state @returns {Promise<Rows>} */
 async function load(view, state) {
   const { query } = view.route;
   if (query.get(FORM) !== null) queueMicrotask(() => openForm(view));
+  const faults = faultsOf(query, KNOWN);
+  if (faults.length > 0) return { tasks: [], total: 0, next: null, reach: 'broker', faults };
   const filter = filterOf(query);
   const shown = JSON.stringify(filter);
   if (state.filterShown !== shown) {
@@ -85,6 +98,8 @@ async function submit(view) {
 
 /** @param {View} view @param {Rows} page @param {State} state */
 function draw(view, page, state) {
+  if (page.faults.length > 0)
+    return [h('h1', { key: 'head' }, 'Tasks'), filterBar(view), faultNotice(view, page.faults)];
   const order = taskOrder(view.route.query);
   const reach = reachOf(page, order);
   const canAct = view.may('cancel_tasks') || view.may('submit_tasks');
