@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from playwright.sync_api import Browser
 
 from tests.browser.site import WORKER, Site, Tab, eventually
 from tq import Task
@@ -40,7 +41,9 @@ def test_overview_counts_draws_and_names_what_failed(tab: Tab, site: Site) -> No
     tab.page.locator(f'table[data-test=failures] [data-id^="{failed}"]').get_by_text("it broke").wait_for()
     for chart in ("chart-throughput", "chart-depth"):
         tab.page.locator(f"svg[data-test={chart}]").wait_for()
-    assert "ms" in tab.find("run-time").inner_text()
+    assert re.fullmatch(
+        r"≈ [\d.]+ m?s p50 ≈ [\d.]+ m?s p99 over the last 5 minutes", tab.find("run-time").inner_text()
+    )
     assert tab.find("active-workers").inner_text().startswith("1")
     assert tab.find("health").is_visible()
 
@@ -76,6 +79,53 @@ def test_a_task_is_found_by_its_id(tab: Tab, site: Site) -> None:
     tab.shown("task")
     assert tab.page.url.endswith(f"/tasks/{task_id}")
     assert tab.find("task-id").inner_text() == task_id
+
+
+def test_a_part_of_an_id_leads_to_the_task_on_the_page_that_has_it_or_asks_for_all_of_it(
+    tab: Tab, site: Site
+) -> None:
+    task_id = site.client.submit_task("echo", b"", queue="parts", delay="1h")
+    short = f"{task_id[:8]}…{task_id[-6:]}"
+
+    tab.open("/queues", "queues")
+    for part in (short, task_id[:13], task_id[:8]):
+        tab.page.locator("#search [name=q]").fill(part)
+        tab.page.keyboard.press("Enter")
+        tab.page.get_by_text("found by all 36 characters").last.wait_for()
+        assert tab.page.url == f"{tab.origin}/queues"
+
+    tab.open("/tasks?queue=parts", "tasks")
+    tab.page.locator("#search [name=q]").fill(short)
+    tab.page.keyboard.press("Enter")
+    tab.shown("task")
+    assert tab.page.url.endswith(f"/tasks/{task_id}")
+
+
+def test_a_chart_has_a_gap_where_nothing_is_known(tab: Tab, site: Site) -> None:
+    tab.open("/", "overview")
+    chart = tab.page.locator("svg[data-test=chart-throughput]")
+    bars = chart.locator(".layer.completed rect").count()
+    known = sum(number is not None for number in site.ask("GET", "/series")["submitted"])
+
+    chart.focus()
+    for _ in range(50):
+        tab.page.keyboard.press("ArrowLeft")
+
+    tab.page.locator(".chart .legend").first.get_by_text("not known").first.wait_for()
+    assert 0 < bars <= known + 1 < 20
+    assert "completed not known" in (chart.get_attribute("aria-label") or "")
+
+
+def test_no_column_of_the_queues_is_covered_on_a_small_laptop(browser: Browser, site: Site) -> None:
+    site.client.submit_task("nobody-serves", queue="a-name-of-some-length")
+    tab = Tab(browser, site.origin, viewport={"width": 1280, "height": 800})
+    tab.open("/queues", "queues")
+
+    box = tab.page.locator(".table").first.evaluate("(node) => [node.scrollWidth, node.clientWidth]")
+    tab.check()
+    tab.close()
+
+    assert box[0] <= box[1]
 
 
 def test_a_task_shows_payload_result_and_every_attempt_with_its_error(tab: Tab, site: Site) -> None:

@@ -45,6 +45,14 @@ export function duration(ms) {
   return second === '' ? first : `${first} ${second}`;
 }
 
+/** An estimate, with no more digits than it is worth: `≈ 40 ms`, `≈ 1.5 s`, `≈ 3 min`. @param {number} ms */
+export function about(ms) {
+  if (ms >= 3_600_000) return `≈ ${short(Math.round(ms / 360_000) / 10)} h`;
+  if (ms >= 60_000) return `≈ ${Math.round(ms / 60_000)} min`;
+  const digits = Number(ms.toPrecision(2));
+  return digits < 1000 ? `≈ ${digits} ms` : `≈ ${short(digits / 1000)} s`;
+}
+
 /** The two largest units. @param {number} ms @returns {[string, string]} */
 function split(ms) {
   const at = UNITS.findIndex(([size]) => ms >= size);

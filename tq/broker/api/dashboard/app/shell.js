@@ -10,7 +10,6 @@ import { lacksLeader } from './watch.js';
 
 /** @typedef {import('./types.js').Shared} Shared */
 
-const UUID = /^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$/i;
 const LINKS = /** @type {const} */ ([
   ['/', 'overview', 'Overview'],
   ['/tasks', 'tasks', 'Tasks'],
@@ -102,23 +101,6 @@ function leaderlessBanner({ me }) {
 /** @param {string} test @param {string} text */
 function banner(test, text) {
   return [h('p', { class: 'stale', key: test, 'data-test': test }, icon('alert'), text)];
-}
-
-/**
- * Search for a task by its id, or for tasks of a type.
- * @param {(address: string) => void} go
- */
-export function setUpSearch(go) {
-  const form = /** @type {HTMLFormElement} */ (byId('search'));
-  const field = /** @type {HTMLInputElement} */ (form.elements.namedItem('q'));
-  form.onsubmit = (event) => {
-    event.preventDefault();
-    const text = field.value.trim();
-    if (text === '') return;
-    field.value = '';
-    field.blur();
-    go(UUID.test(text) ? `/tasks/${text.toLowerCase()}` : `/tasks?task_type=${encodeURIComponent(text)}`);
-  };
 }
 
 /** The button that goes from the system's theme to the other one and back. */

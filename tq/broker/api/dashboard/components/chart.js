@@ -100,7 +100,8 @@ function bars(chart, width, top) {
       'g',
       { class: `layer ${layer.kind}` },
       layer.points.map((value, at) => {
-        const height = ((value ?? 0) / top) * HEIGHT;
+        if (value === null) return null;
+        const height = (value / top) * HEIGHT;
         const below = heights[at] ?? 0;
         heights[at] = below + height;
         return s('rect', {
@@ -114,16 +115,31 @@ function bars(chart, width, top) {
   );
 }
 
-/** @param {Chart} chart @param {number} width @param {number} top */
+/** The stretches of steps of which something is known. @param {import('../app/types.js').Points} points */
+function stretches(points) {
+  /** @type {number[][]} */
+  const found = [];
+  points.forEach((value, at) => {
+    if (value === null) return;
+    if ((points[at - 1] ?? null) === null) found.push([]);
+    found.at(-1)?.push(at);
+  });
+  return found;
+}
+
+/** With gaps where nothing is known. @param {Chart} chart @param {number} width @param {number} top */
 function areas(chart, width, top) {
   const steps = chart.layers[0]?.points.length ?? 0;
   /** @type {number[]} */
   let floor = Array.from({ length: steps }, () => 0);
   return chart.layers.map((layer) => {
     const roof = layer.points.map((value, at) => (value ?? 0) + (floor[at] ?? 0));
-    const edge = (/** @type {number[]} */ values) =>
-      values.map((value, at) => `${(at + 0.5) * width} ${HEIGHT - (value / top) * HEIGHT}`);
-    const path = steps === 0 ? '' : `M${edge(roof).join('L')}L${edge(floor).reverse().join('L')}Z`;
+    const below = floor;
+    const edge = (/** @type {number[]} */ values, /** @type {number[]} */ stretch) =>
+      stretch.map((at) => `${(at + 0.5) * width} ${HEIGHT - ((values[at] ?? 0) / top) * HEIGHT}`);
+    const path = stretches(layer.points)
+      .map((stretch) => `M${edge(roof, stretch).join('L')}L${edge(below, stretch).reverse().join('L')}Z`)
+      .join('');
     floor = roof;
     return s('path', { class: `layer ${layer.kind}`, d: path });
   });
@@ -170,7 +186,9 @@ function legend(chart, at) {
         null,
         h('i', { class: layer.kind, 'aria-hidden': 'true' }),
         `${layer.label} `,
-        h('b', null, value === null || value === undefined ? '–' : count(value)),
+        value === null || value === undefined
+          ? h('span', { class: 'faint' }, 'not known')
+          : h('b', null, count(value)),
       );
     }),
   );
@@ -180,7 +198,10 @@ function legend(chart, at) {
 function spoken(chart, at) {
   const when = chart.cursor.at === null ? chart.last : `at ${time.format(chart.startMs + at * chart.stepMs)}`;
   return `${when}, ${named(chart)
-    .map((layer) => `${layer.label} ${count(layer.points[at] ?? 0)}`)
+    .map((layer) => {
+      const value = layer.points[at] ?? null;
+      return `${layer.label} ${value === null ? 'not known' : count(value)}`;
+    })
     .join(', ')}`;
 }
 

@@ -12,7 +12,7 @@ import { icon } from './icon.js';
  * @property {(row: R) => Children} cell
  * @property {string} [sort] the name of its order, where it can be sorted by
  * @property {boolean} [number] right-aligned
- * @property {'wide'|'wider'} [room] shown where there is room: from a tablet on, from a desktop on
+ * @property {'wide'|'wider'|'widest'} [room] shown where there is room: from a tablet on, from a laptop on, from a desktop on
  * @property {boolean} [grows] takes what room is left, and is cut
  * @property {boolean} [isHead] names the row
  * @property {boolean} [isHidden] left out

@@ -2,7 +2,7 @@
 
 import * as calls from '../app/calls.js';
 import { h } from '../app/dom.js';
-import { brief, count, duration, rate } from '../app/format.js';
+import { about, brief, count, duration, rate, things } from '../app/format.js';
 import { address } from '../app/router.js';
 import { lacksLeader, verdict } from '../app/watch.js';
 import { chart } from '../components/chart.js';
@@ -203,6 +203,11 @@ function moved(series, stats) {
   };
 }
 
+/** The broker remembers what was completed before it started, if anything: where it was not there, a 0 is none. @param {Series} series */
+function sinceStart({ completed, submitted }) {
+  return completed.map((value, at) => (value === 0 && submitted[at] === null ? null : value));
+}
+
 /** @param {View} view @param {State} state @param {Series} series */
 function charts(view, state, series) {
   const common = {
@@ -221,10 +226,10 @@ function charts(view, state, series) {
       shape: 'bars',
       cursor: state.throughput,
       layers: [
-        { label: 'completed', kind: 'completed', points: series.completed },
+        { label: 'completed', kind: 'completed', points: sinceStart(series) },
         { label: 'failed attempts', kind: 'dead_letter', points: series.failed },
       ],
-      line: { label: 'submitted', kind: 'submitted', points: series.submitted },
+      line: { label: 'submitted or retried', kind: 'submitted', points: series.submitted },
     }),
     chart({
       ...common,
@@ -244,6 +249,7 @@ function charts(view, state, series) {
 
 /** @param {Numbers} numbers @param {Stats} stats @param {import('../app/types.js').Latency} latency */
 function vitals(numbers, stats, latency) {
+  const over = ` over the last ${things(latency.window_seconds / 60, 'minute')}`;
   const active = numbers.workers.filter((worker) => worker.status === 'active');
   const slots = active.reduce((sum, worker) => sum + worker.capacity, 0);
   const busy = active.reduce((sum, worker) => sum + worker.tasks.length, 0);
@@ -255,8 +261,8 @@ function vitals(numbers, stats, latency) {
       stats.pending_count === 0 ? 'none' : duration(stats.oldest_pending_age_ms),
       'oldest',
     ),
-    vital('Queue wait', percentiles(latency.queue_wait_ms), 'queue-wait'),
-    vital('Run time', percentiles(latency.run_ms), 'run-time'),
+    vital('Queue wait', percentiles(latency.queue_wait_ms, over), 'queue-wait'),
+    vital('Run time', percentiles(latency.run_ms, over), 'run-time'),
     vital(
       'Active workers',
       [count(active.length), h('small', null, ` ${busy} of ${slots} slots busy`)],
@@ -293,8 +299,8 @@ function vital(title, value, test) {
   return h('div', null, h('dt', null, title), h('dd', { 'data-test': test }, value));
 }
 
-/** @param {import('../app/types.js').Percentiles} found */
-function percentiles(found) {
-  if (found.p50 === null) return ['–', h('small', null, ' nothing ran')];
-  return [duration(found.p50), h('small', null, ' p50'), ' ', duration(found.p99), h('small', null, ' p99')];
+/** Out of a histogram with steps, so an estimate. @param {import('../app/types.js').Percentiles} found @param {string} over */
+function percentiles({ p50, p99 }, over) {
+  if (p50 === null || p99 === null) return ['–', h('small', null, ` nothing ran${over}`)];
+  return [about(p50), h('small', null, ' p50'), ' ', about(p99), h('small', null, ` p99${over}`)];
 }

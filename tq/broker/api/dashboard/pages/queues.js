@@ -91,10 +91,10 @@ function columns(view) {
       title: 'Scheduled',
       sort: 'scheduled',
       number: true,
-      room: 'wide',
+      room: 'widest',
       cell: depth('scheduled', 'scheduled'),
     },
-    { title: 'Blocked', sort: 'blocked', number: true, room: 'wide', cell: depth('blocked', 'blocked') },
+    { title: 'Blocked', sort: 'blocked', number: true, room: 'widest', cell: depth('blocked', 'blocked') },
     { title: 'Retrying', sort: 'failed', number: true, room: 'wide', cell: depth('retrying', 'failed') },
     { title: 'Dead', sort: 'dead', number: true, room: 'wide', cell: depth('dead_letter', 'dead_letter') },
     {
