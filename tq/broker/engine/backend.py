@@ -173,9 +173,7 @@ class NativeBackend:
             dead_letter_retention_ms=settings.dead_letter_retention_ms,
         )
         self._chores: list[TimerHandle] = []
-        self._is_stopped = False
-        self._is_started = False
-        self._leads = False
+        self._is_stopped = self._is_started = self._leads = False
         self.standing = Standing(settings.node_id, log, self._state, self._health)
         self.checkpoint = self._applier.checkpoint
         self._handlers = self._table()
