@@ -120,6 +120,7 @@ def test_a_retry_of_all_keeps_to_its_rate_and_can_be_stopped(tab: Tab, site: Sit
     tab.open("/dlq?queue=rated", "dlq")
 
     tab.find("retry-all").click()
+    assert "cancelled" not in tab.find("bulk-retry").inner_text()
     tab.confirm(rate="1", max_retries="3")
     tab.page.locator("[data-test=progress][data-state=running]").wait_for()
     eventually(

@@ -112,3 +112,5 @@ def test_a_key_that_may_not_read_is_told_so(tab: Tab) -> None:
     give(tab, "worker-token-4")
     tab.page.get_by_text("read_tasks").first.wait_for()
     assert tab.rows("tasks") == []
+    assert tab.page.get_by_text("It may work as a worker").is_visible()
+    assert tab.page.get_by_role("navigation").get_by_role("link").count() == 0

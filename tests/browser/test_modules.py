@@ -242,6 +242,12 @@ def test_data_never_becomes_markup_handlers_or_style(open_tab: Tab) -> None:
     assert found == {"children": 0, "text": hostile, "refused": ["style", "onclick", "srcdoc"]}
 
 
+def test_an_exact_moment_has_its_time_zone(open_tab: Tab) -> None:
+    text = run(open_tab, "components/time.js", "return m.full(it);", "2026-01-02T03:04:05Z")
+
+    assert re.search(r"\d:04:05 .*(UTC|GMT|[A-Z]{3,4})", text)
+
+
 # ------------------------------------------------------------ the files
 
 

@@ -246,6 +246,7 @@ def test_a_queue_says_how_long_it_will_take(
     tab.open("/queues", "queues")
 
     assert text in tab.row("queues", "mail").locator("td").all_inner_texts()
+    assert tab.row("queues", "mail").locator("[data-test=purge]").is_disabled() == (pending == 0)
 
 
 def test_dead_letters_are_grouped_by_what_went_wrong(tab: Tab, site: Site) -> None:

@@ -4,7 +4,7 @@ import { icon } from '../components/icon.js';
 import { ask } from '../components/dialog.js';
 import { byId, h, patch } from './dom.js';
 import { brief, duration } from './format.js';
-import { forgetKey, key, setKey } from './session.js';
+import { forgetKey, key, may, setKey } from './session.js';
 import { SHORTCUTS } from './shortcuts.js';
 import { lacksLeader } from './watch.js';
 
@@ -31,11 +31,13 @@ const LEADERLESS = ['No leader', 'The node answers; the cluster has no leader'];
 
 /** Draw the navigation and the marks. @param {Shared} shared @param {string} path */
 export function drawShell(shared, path) {
+  // To a key that may not read, each page would say just that.
+  const links = shared.me !== null && !may(shared.me, 'read_tasks') ? [] : LINKS;
   patch(byId('nav'), [
     h(
       'ul',
       null,
-      LINKS.map((link) => navLink(link, shared, path)),
+      links.map((link) => navLink(link, shared, path)),
     ),
   ]);
   const isLeaderless = lacksLeader(shared);

@@ -96,7 +96,7 @@ async function insist(step, run) {
     } catch (error) {
       const isPassing = error instanceof ApiError && (error.outcome !== 'rejected' || error.status === 429);
       if (!isPassing || tries >= TRIES_MAX) throw error;
-      run.problem = `${explain(error)} Trying again.`;
+      run.problem = `${error.message} Trying again, which does no harm twice.`;
       show();
       await pause(error.retryAfterMs || WAIT_MS_MIN * 2 ** (tries - 1), run.stop.signal);
     }

@@ -120,6 +120,7 @@ async function run(question, form, confirm, problem, finish) {
     finish(values);
   } catch (error) {
     problem.textContent = explain(error);
+    problem.scrollIntoView({ block: 'nearest' });
     confirm.disabled = false;
   }
 }

@@ -105,7 +105,7 @@ function payloadFields(editable) {
   if (editable === null) return [];
   /** @type {[Form, string][]} */
   const options = [
-    ['text', 'as it stands: JSON or any text'],
+    ['text', 'as it stands: any text; JSON is not checked'],
     ['msgpack', `for a Python task: ${EMPTY_CALL}, arguments and keywords`],
   ];
   return [

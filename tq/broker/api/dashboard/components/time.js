@@ -5,7 +5,15 @@ import { h } from '../app/dom.js';
 import { duration } from '../app/format.js';
 
 const TICK_MS = 1_000;
-const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+const exact = new Intl.DateTimeFormat(undefined, {
+  year: 'numeric',
+  month: 'short',
+  day: 'numeric',
+  hour: 'numeric',
+  minute: '2-digit',
+  second: '2-digit',
+  timeZoneName: 'short',
+});
 
 /** `3 s ago`, `in 2m 5s`; never: a dash. @param {string|null|undefined} iso */
 export function ago(iso) {

@@ -97,6 +97,8 @@ function explanation(action, targets) {
       : '';
   if (action === 'cancel')
     return `${all}Tasks that wait will not run; those that run are stopped. A cancelled task can be retried.`;
+  if (action === 'retry' && targets.noun === 'dead letter')
+    return `${all}They go back to their queues, their counters at zero.`;
   if (action === 'retry')
     return `${all}Dead letters and cancelled tasks go back to their queues, their counters at zero. Others are skipped.`;
   return `${all}Tasks that have ended are forgotten, with payload, result and history. This cannot be undone.`;

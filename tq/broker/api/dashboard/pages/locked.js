@@ -15,7 +15,7 @@ export const locked = {
     h('h1', null, 'This key may not read'),
     nothing(
       `${view.shared.me?.name ?? 'It'} lacks the permission read_tasks`,
-      view.may('submit_tasks') ? 'It may submit tasks, though.' : 'Forget it, and give another one.',
+      allowed(view.shared.me?.permissions ?? []),
     ),
     view.may('submit_tasks')
       ? h(
@@ -26,6 +26,21 @@ export const locked = {
       : h('span', null),
   ],
 };
+
+const WORDS = {
+  read_tasks: 'read',
+  submit_tasks: 'submit and retry tasks',
+  cancel_tasks: 'cancel tasks',
+  work_tasks: 'work as a worker',
+  admin: 'do everything',
+};
+
+/** What it may do instead. @param {import('../app/types.js').Permission[]} permissions */
+function allowed(permissions) {
+  return permissions.length === 0
+    ? 'It may do nothing. Forget it, and give another one.'
+    : `It may ${permissions.map((one) => WORDS[one]).join(', ')}, and no page can be read with it.`;
+}
 
 async function submit() {
   await submitTask({ suggestions: { types: [], queues: ['default'] } });

@@ -149,6 +149,7 @@ function drainTime(queue) {
 
 /** @param {View} view @param {Queue} queue */
 function actions(view, queue) {
+  const waiting = waitingOf(queue);
   const pause = () =>
     h(
       'button',
@@ -172,12 +173,19 @@ function actions(view, queue) {
       {
         type: 'button',
         class: 'small danger-quiet',
+        disabled: waiting === 0,
+        title: waiting === 0 ? 'Nothing waits in it' : null,
         'data-test': 'purge',
         onclick: () => void purgeQueue(view, queue),
       },
       'Purge',
     ),
   );
+}
+
+/** How many tasks a purge takes. @param {Queue} queue */
+function waitingOf(queue) {
+  return queue.pending + queue.scheduled + queue.blocked + queue.retrying;
 }
 
 /** @param {View} view @param {Queue} queue */
@@ -207,7 +215,7 @@ async function resumeQueue(view, { queue }) {
 
 /** @param {View} view @param {Queue} queue */
 async function purgeQueue(view, queue) {
-  const total = queue.pending + queue.scheduled + queue.blocked + queue.retrying;
+  const total = waitingOf(queue);
   const values = await ask({
     title: `Purge ${visible(queue.queue)}?`,
     confirm: `Purge ${things(total, 'task')}`,

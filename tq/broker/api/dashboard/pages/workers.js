@@ -190,8 +190,9 @@ async function drain(view, worker) {
     body: h(
       'p',
       null,
-      `It takes no more tasks, finishes the ${things(worker.tasks.length, 'task')} it runs, and stops. `,
-      'What is not finished in its grace time is handed back and costs no retry.',
+      worker.tasks.length === 0
+        ? 'It takes no more tasks, and stops; it runs none now.'
+        : `It takes no more tasks, finishes the ${things(worker.tasks.length, 'task')} it runs, and stops. What is not finished in its grace time is handed back and costs no retry.`,
     ),
     act: () => calls.drain(worker.session_id),
   });
