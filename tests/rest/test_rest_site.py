@@ -18,7 +18,9 @@ HTML = {"accept": "text/html,*/*"}
 API = ("/api/v1/stats", "/health", "/livez", "/readyz", "/docs", "/openapi.json")
 
 
-@pytest.mark.parametrize("path", sorted(PAGES) + ["/tasks/018f3c1e-7c2a-7b1e-9a55-3f1f6f3c2b10"])
+@pytest.mark.parametrize(
+    "path", [*sorted(PAGES), "/tasks/018f3c1e-7c2a-7b1e-9a55-3f1f6f3c2b10", "/tasks?queue=a&queue=b"]
+)
 def test_every_page_is_the_shell_and_takes_no_key(path: str) -> None:
     async def scenario() -> None:
         async with scripted(access=Keys()) as door:
