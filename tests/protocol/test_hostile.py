@@ -253,6 +253,14 @@ def test_a_frame_with_thousands_of_wrong_fields_is_told_the_first_ones() -> None
     assert text.count("tasks[") == FAULTS_SHOWN_MAX and "tasks[24].task_type" in text
 
 
+def test_what_may_be_nothing_is_no_fault_among_faults() -> None:
+    row = [b"no id of anything", "", b"", "default", 0, 0, 0, 1_000, 3, None]
+
+    text = refusal_of(open_pair(), FrameType.SUBMIT_TASK, msgpack.packb([1, [row]]))
+
+    assert "tasks[0].task_id" in text and "tasks[0].task_type" in text and "retry" not in text
+
+
 @pytest.mark.parametrize("depth", [1_000, 100_000])
 def test_nested_lists_that_claim_to_be_long_take_bounded_memory(depth: int) -> None:
     """Lists are allocated when their length is read, so a thousand of them in each other are the worst there is."""

@@ -244,8 +244,8 @@ class Optional:
         return column if column.count(None) == len(column) else read_each(self, column)
 
     def parts(self, value: object) -> Iterator[tuple[str, Field, object]]:
-        if value is not None:
-            yield "", self._inside, value
+        # Asked only of what `read` refuses, and nothing is never refused.
+        yield "", self._inside, value
 
 
 class Many:
