@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import NamedTuple, cast
 
 from tq.broker.access import PERMISSION_OF, Access, Principal, Verdict, denial
 from tq.broker.admission import Admission
+from tq.broker.awaiting import awaited
 from tq.broker.backend import Answer, Backend, Capabilities, Peer
 from tq.broker.observe import Observer
 from tq.broker.rates import Quota, Rates
@@ -151,18 +152,7 @@ class Service:
 
         Cancelling the wait does not undo the request.
         """
-        waiter: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-
-        def answer(reply: Reply | TqError) -> None:
-            if waiter.done():
-                return
-            if isinstance(reply, TqError):
-                waiter.set_exception(reply)
-            else:
-                waiter.set_result(reply)
-
-        self.handle(caller, request, answer)
-        return await waiter
+        return await awaited(partial(self.handle, caller, request))
 
     def disconnected(self, peer: Peer) -> None:
         """The peer is gone. Said once, by its door; after `close` the backend is not told any more."""

@@ -86,15 +86,19 @@ def packed_bytes_max(spec: TaskSpec) -> int:
     size = _FIELDS_BYTES_MAX + len(spec.payload) + 4 * (len(spec.task_type) + len(spec.queue))
     if spec.unique_key or spec.dependencies or spec.metadata or spec.retry:
         size += 4 * len(spec.unique_key) + _DEPENDENCY_BYTES * len(spec.dependencies)
-        size += sum(10 + 4 * (len(name) + len(value)) for name, value in spec.metadata.items())
-        size += 10 * (8 + len(spec.retry.delays_ms)) if spec.retry else 0
+        size += _extras_bytes_max(spec)
     return size
 
 
 def _ended_bytes_max(task: EndedTask) -> int:
     texts = len(task.error) + len(task.task_type) + len(task.queue) + len(task.worker_id)
     size = _FIELDS_BYTES_MAX + len(task.payload) + len(task.result) + 4 * texts
-    size += sum(10 + 4 * (len(name) + len(value)) for name, value in task.metadata.items())
+    return size + _extras_bytes_max(task)
+
+
+def _extras_bytes_max(task: TaskSpec | EndedTask) -> int:
+    """Metadata and retry policy."""
+    size = sum(10 + 4 * (len(name) + len(value)) for name, value in task.metadata.items())
     return size + (10 * (8 + len(task.retry.delays_ms)) if task.retry else 0)
 
 

@@ -10,7 +10,7 @@ from tq.broker.machine.commands import ImportTasks
 from tq.broker.machine.heads import EndedRecord
 from tq.broker.machine.settle import headline
 from tq.broker.machine.state import State
-from tq.broker.machine.submit import refuse_kinds
+from tq.broker.machine.submit import exists, refuse_kinds
 from tq.broker.tables import Table
 from tq.errors import BadRequest
 from tq.task import COMPLETED, Attempt, Cause, Counters, EndedTask
@@ -26,7 +26,7 @@ def import_tasks(state: State, command: ImportTasks) -> Changed | BadRequest:
         return refusal
     done = 0
     for task in command.tasks:
-        if task.task_id not in state.heads and state.find_ended(task.task_id) is None:
+        if not exists(state, task.task_id):
             _file(state, task)
             done += 1
     return Changed(done, len(command.tasks) - done, 0)

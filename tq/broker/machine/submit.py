@@ -53,9 +53,9 @@ def _refuse_dependencies(state: State, tasks: tuple[TaskSpec, ...]) -> BadReques
     earlier: dict[bytes, None] = {}
     for position, spec in enumerate(tasks):
         # Sent again, it is the task that exists, even if what it depended on has been purged since.
-        if spec.dependencies and not _exists(state, spec.task_id):
+        if spec.dependencies and not exists(state, spec.task_id):
             for dependency in spec.dependencies:
-                if dependency not in earlier and not _exists(state, dependency):
+                if dependency not in earlier and not exists(state, dependency):
                     return BadRequest(
                         f"tasks[{position}].dependencies: no task {to_text(dependency)}; a dependency must exist or"
                         " stand earlier in the same batch"
@@ -81,7 +81,8 @@ def refuse_kinds(state: State, tasks: tuple[TaskSpec, ...] | tuple[EndedTask, ..
     )
 
 
-def _exists(state: State, task_id: bytes) -> bool:
+def exists(state: State, task_id: bytes) -> bool:
+    """Whether a task has this id, a live one or one that has ended."""
     return task_id in state.heads or state.find_ended(task_id) is not None
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from asyncio import Future, get_running_loop
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from functools import partial
+from typing import Protocol, TypeVar
+
+from tq.broker.awaiting import awaited
 
 Result = TypeVar("Result")
 
@@ -19,15 +21,4 @@ class Disk(Protocol):
 
 async def done_on(disk: Disk, job: Callable[[], Result]) -> Result:
     """Run job on the disk thread and wait for it; raises what it raised."""
-    future: Future[Result] = get_running_loop().create_future()
-
-    def done(result: Any) -> None:
-        if future.done():
-            return
-        if isinstance(result, Exception):
-            future.set_exception(result)
-        else:
-            future.set_result(result)
-
-    disk.call(job, done)
-    return await future
+    return await awaited(partial(disk.call, job))

@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 from tq.broker.adapters.stackduck.endings import conclude, revived
 from tq.broker.adapters.stackduck.intake import Intake
-from tq.broker.adapters.stackduck.lane import awaited
 from tq.broker.adapters.stackduck.parts import Parts
 from tq.broker.adapters.stackduck.postgres_rows import Change
 from tq.broker.adapters.stackduck.redis_queue import Finish
 from tq.broker.adapters.stackduck.settling import Done, Settling
 from tq.broker.adapters.stackduck.stores import StoreAway
+from tq.broker.awaiting import awaited
 from tq.broker.compat.stackduck.stored import BadJob, StoredJob, read_job
 from tq.broker.compat.stackduck.tasks import state_of
 from tq.errors import InvalidStatus, TaskNotFound, TqError

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Generic, TypeVar
 
+from tq.broker.awaiting import awaited
 from tq.errors import BrokerUnavailable, TqError
 
 Item = TypeVar("Item")
@@ -91,19 +92,3 @@ class Lane(Generic[Item, Result]):
             return await self._perform([item for item, _ in batch])
         except TqError as error:
             return [error] * len(batch)
-
-
-async def awaited(begin: Callable[[Callable[[Result | TqError], None]], None]) -> Result:
-    """What begin's callback is told. Raises the TqError it is told."""
-    waiter: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-
-    def done(result: Result | TqError) -> None:
-        if waiter.done():
-            return
-        if isinstance(result, TqError):
-            waiter.set_exception(result)
-        else:
-            waiter.set_result(result)
-
-    begin(done)
-    return await waiter

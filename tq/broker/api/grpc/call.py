@@ -199,10 +199,6 @@ class Call:
 
     # ------------------------------------------------------------ one handler
 
-    def turn_away(self, error: TqError) -> None:
-        """Instead of `begin`."""
-        self._host.refuse(self, error)
-
     def _asked(self, event: Any) -> None:
         data = core.message_of(event)
         if self._is_closed or self._is_ended:

@@ -104,7 +104,7 @@ class Server:
         call = Call(event, self._handlers.get(event.call_details.method), self)
         if len(self._calls) >= self._calls_max:
             text = f"{self._calls_max} calls are under way, the limit; wait for one, or batch"
-            call.turn_away(RateLimited(text, retry_after_ms=TOO_MANY_RETRY_MS))
+            self.refuse(call, RateLimited(text, retry_after_ms=TOO_MANY_RETRY_MS))
         else:
             self._calls.add(call)
             call.begin()
