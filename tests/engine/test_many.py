@@ -96,6 +96,17 @@ async def surveyed(engine: Engine, scanned: int) -> DeadLetters:
     return found
 
 
+async def walked(engine: Engine, request: RetryMany | ForgetMany) -> None:
+    """The change made to all that match, step by step."""
+    cursor = 0
+    for _ in range(WALK_STEPS_MAX):
+        step = await engine.call(request._replace(cursor=cursor))
+        assert isinstance(step, Changed)
+        cursor = step.next_cursor
+        if not cursor:
+            break
+
+
 @pytest.mark.usefixtures("few")
 def test_of_very_many_dead_letters_the_newest_are_told_at_once_and_all_after_a_while() -> None:
     async def scenario(engine: Engine) -> None:
@@ -114,20 +125,31 @@ def test_of_very_many_dead_letters_the_newest_are_told_at_once_and_all_after_a_w
 
 
 @pytest.mark.usefixtures("few")
+def test_what_leaves_while_all_are_looked_at_is_not_among_the_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    for bound in ("REST_S_MIN", "REST_S_MAX"):
+        monkeypatch.setattr(dead_groups, bound, 0.05)
+
+    async def scenario(engine: Engine) -> None:
+        await fail(engine, *[spec() for _ in range(6)], error="rare")
+        await fail(engine, *[spec() for _ in range(4)], error="usual")
+        (usual,) = (await groups(engine)).groups  # and begins to look at all of them, with rests in between
+
+        await walked(engine, ForgetMany(state=DEAD_LETTER, fingerprint=usual.fingerprint, limit=10))
+
+        found = await surveyed(engine, 6)
+        assert [(one.tasks, one.error) for one in found.groups] == [(6, "fatal: rare")]
+
+    with_engine(scenario)
+
+
+@pytest.mark.usefixtures("few")
 def test_a_group_that_was_retried_or_forgotten_shrinks_at_once_and_the_total_is_as_of_now() -> None:
     async def scenario(engine: Engine) -> None:
         await fail(engine, *[spec() for _ in range(3)], error="rare")
         await fail(engine, *[spec() for _ in range(4)], error="usual")
         usual, rare = (await surveyed(engine, 7)).groups
 
-        retry = RetryMany(state=DEAD_LETTER, fingerprint=rare.fingerprint, limit=10)
-        cursor = 0
-        for _ in range(WALK_STEPS_MAX):
-            step = await engine.call(retry._replace(cursor=cursor))
-            assert isinstance(step, Changed)
-            cursor = step.next_cursor
-            if not cursor:
-                break
+        await walked(engine, RetryMany(state=DEAD_LETTER, fingerprint=rare.fingerprint, limit=10))
         found = await groups(engine)
         assert ([one.error for one in found.groups], found.total) == ([usual.error], 4)
 

@@ -6,11 +6,14 @@ Rules of the file:
   through, its groups are the answer.
 - An answer is kept for twenty times as long as the work for it took, so that however many look, and however many dead
   letters there are, looking costs a twentieth of the time at most. A survey's answer is told until the next one is through.
-- How many there are is told as of now, and a group that was retried or deleted shrinks at once.
+- How many there are is told as of now, and a group that was retried or deleted shrinks at once. What leaves while a
+  survey is under way is taken off its answer: it may not have been counted yet, so the answer may say too few, and is
+  good for no longer than until somebody asks.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -85,9 +88,9 @@ class DeadGroups:
     def left(self, fingerprint: str, tasks: int) -> None:
         """So many of a group are dead letters no more."""
         for request, kept in self._kept.items():
-            groups = [_less(group, fingerprint, tasks) for group in kept.reply.groups]
-            reply = kept.reply._replace(groups=tuple(group for group in groups if group.tasks > 0))
-            self._kept[request] = kept._replace(reply=reply)
+            self._kept[request] = kept._replace(reply=_less(kept.reply, fingerprint, tasks))
+        if self._survey is not None:
+            self._survey.left[fingerprint] += tasks
 
     def _look(self, peer: Peer, request: GroupDeadLetters) -> None:
         """Group the newest, and tell all who asked meanwhile."""
@@ -158,17 +161,23 @@ class DeadGroups:
         self._survey = None
         total = self._rows.kinds(survey.request.task_type, survey.request.queue)[1]
         reply = survey.found.reply(self._kinds, total)
-        self._keep(survey.request, reply, survey.work_ms, is_survey=True)
+        for fingerprint, tasks in survey.left.items():
+            reply = _less(reply, fingerprint, tasks)
+        self._keep(survey.request, reply, 0 if survey.left else survey.work_ms, is_survey=True)
 
 
 class _Survey:
-    """A walk over all dead letters of some kinds. kinds: what is left of them; the last one is read."""
+    """A walk over all dead letters of some kinds.
+
+    kinds: what is left of them; the last one is read. left: fingerprint -> how many left since it began.
+    """
 
     def __init__(self, request: GroupDeadLetters, kinds: list[int], now_ms: int) -> None:
         self.request = request
         self.kinds = kinds
         self.cursor = 0
         self.found = _Found()
+        self.left: Counter[str] = Counter()
         self.work_ms = 0
         self.step_ms = now_ms
 
@@ -222,5 +231,10 @@ def _shown(group: _Group, kind: Kind) -> DeadLetterGroup:
     )
 
 
-def _less(group: DeadLetterGroup, fingerprint: str, tasks: int) -> DeadLetterGroup:
-    return group._replace(tasks=group.tasks - tasks) if group.fingerprint == fingerprint else group
+def _less(reply: DeadLetters, fingerprint: str, tasks: int) -> DeadLetters:
+    """The answer without so many of a group, and without the group when none is left."""
+    groups = (
+        group._replace(tasks=group.tasks - tasks) if group.fingerprint == fingerprint else group
+        for group in reply.groups
+    )
+    return reply._replace(groups=tuple(group for group in groups if group.tasks > 0))
