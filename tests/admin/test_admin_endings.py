@@ -24,6 +24,9 @@ from tq.errors import (
 from tq.ids import new_id, to_text
 from tq.version import VERSION
 
+TOO_LATE_MS = 60_000
+"""A retry-after beyond any time-out used here: the client gives up at once instead of trying until the time is up."""
+
 
 @pytest.mark.parametrize(
     "arguments",
@@ -52,7 +55,7 @@ def test_no_broker_ends_with_three_and_says_where_it_looked() -> None:
 def test_a_submit_without_an_answer_ends_with_four_and_says_how_to_ask_again() -> None:
     task_id = to_text(new_id())
     with scripted_broker(lambda request: None) as address:
-        done = Admin(address).run("submit", "--type", "t", "--task-id", task_id, "--timeout", "0.5")
+        done = Admin(address).run("submit", "--type", "t", "--task-id", task_id, "--timeout", "2")
     assert (done.exit_code, done.out) == (4, "")
     assert f"--task-id {task_id}" in done.errors
 
@@ -93,15 +96,15 @@ def test_ctrl_c_in_the_middle_of_a_look_ends_with_130() -> None:
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (QueueFull("full"), 1),
+        (QueueFull("full", retry_after_ms=TOO_LATE_MS), 1),
         (PermissionDenied("no"), 1),
-        (BrokerUnavailable("stopping"), 3),
-        (OutcomeUnknown("?"), 4),
+        (BrokerUnavailable("stopping", retry_after_ms=TOO_LATE_MS), 3),
+        (OutcomeUnknown("?", retry_after_ms=TOO_LATE_MS), 4),
     ],
 )
 def test_the_exit_code_says_what_became_of_it(error: TqError, code: int) -> None:
     with scripted_broker(lambda request: error) as address:
-        done = Admin(address).run("pause", "q", "--timeout", "0.3")
+        done = Admin(address).run("pause", "q", "--timeout", "20")
     assert done.exit_code == code, done.errors
     assert done.out == ""
 

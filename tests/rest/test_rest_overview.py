@@ -36,6 +36,11 @@ async def get(broker: Running, path: str) -> Any:
     return answer.json()
 
 
+def known(minutes: list[int | None]) -> int:
+    """The sum of the last minutes of which something is known: the minute may have turned since it happened."""
+    return sum(minute or 0 for minute in minutes[-3:])
+
+
 async def post(broker: Running, path: str, body: object = None) -> Any:
     answer = await broker.http.post(f"/api/v1{path}", json=body)
     assert answer.status_code == 200, answer.text
@@ -63,7 +68,7 @@ def test_the_last_hour_failures_groups_and_queues_are_documents(tmp_path: Path) 
             (queue,) = (await get(broker, "/queues"))["queues"]
 
         assert len(series["submitted"]) == len(series["depth"]["high"]) == 60
-        assert (series["submitted"][-1], series["failed"][-1]) == (1, 1)
+        assert [known(series[name]) for name in ("submitted", "failed")] == [1, 1]
         assert series["submitted"][0] is None
         assert [(one["task_id"], one["outcome"], one["status"]) for one in failures] == [
             (task_id, "fatal", "dead_letter")

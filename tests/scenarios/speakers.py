@@ -247,7 +247,9 @@ def _body(task: Fields) -> dict[str, object]:
 @asynccontextmanager
 async def rest(address: str, token: str) -> AsyncIterator[Speaker]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    async with httpx.AsyncClient(base_url=f"http://{address}", headers=headers, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=f"http://{address}", headers=headers, trust_env=False, verify=False
+    ) as client:
         yield RestSpeaker(client)
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +15,7 @@ from starlette.responses import Response
 
 from tq.broker.api.rest.bodies import Bodies
 from tq.broker.api.rest.clusters import add_clusters
-from tq.broker.api.rest.docs_page import POLICY, docs_page
+from tq.broker.api.rest.description import Description
 from tq.broker.api.rest.errors import (
     ErrorAnswers,
     HttpFault,
@@ -29,7 +28,6 @@ from tq.broker.api.rest.events import CHECK_S, add_events
 from tq.broker.api.rest.front import Front
 from tq.broker.api.rest.gate import CALL_S_MAX, Gate
 from tq.broker.api.rest.many import add_many
-from tq.broker.api.rest.openapi import describe
 from tq.broker.api.rest.operations import add_operations
 from tq.broker.api.rest.overview import add_overview
 from tq.broker.api.rest.probes import RenderMetrics, add_probes
@@ -79,15 +77,10 @@ def make_app(parts: Parts, answers: ErrorAnswers) -> Front:
 
 def make_fastapi(parts: Parts, gate: Gate, submits: Submits, answers: ErrorAnswers) -> FastAPI:
     """Every route, with what OpenAPI says of it."""
-    allowed = AllowedMethods()
-    app = FastAPI(
-        title="tq",
-        version=VERSION,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        exception_handlers=_handlers(answers, allowed),
-    )
+    app = FastAPI(title="tq", version=VERSION, openapi_url=None, redirect_slashes=False)
+    description = Description(app)
+    for kind, handler in _handlers(answers, description).items():
+        app.add_exception_handler(kind, handler)
     api = APIRouter(prefix=API)
     # First, so that `batch` and `purge` are no ids.
     _refuse_ids_that_are_none(api)
@@ -100,38 +93,8 @@ def make_fastapi(parts: Parts, gate: Gate, submits: Submits, answers: ErrorAnswe
     add_events(api, gate, parts.feed, answers, parts.stopping, parts.check_s)
     app.include_router(api)
     add_probes(app.router, gate, parts.stopping, parts.render_metrics)
-    # Made now and not when it is first asked for: it takes the loop's time, and any stranger may ask.
-    description = describe(app)
-    allowed.learn(description["paths"])
-    app.openapi = lambda: description  # type: ignore[method-assign]  # FastAPI's documented way
-    _add_docs(app, docs_page(description))
+    description.add_pages()
     return app
-
-
-def _add_docs(app: FastAPI, page: bytes) -> None:
-    headers = {"content-type": "text/html; charset=utf-8", "content-security-policy": POLICY}
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        return Response(page, headers=headers)
-
-
-class AllowedMethods:
-    """Which methods each path has, from the description: a router knows only the first route that fits."""
-
-    def __init__(self) -> None:
-        self._paths: list[tuple[re.Pattern[str], frozenset[str]]] = []
-
-    def learn(self, paths: Mapping[str, Mapping[str, object]]) -> None:
-        for path, item in paths.items():
-            pattern = re.sub(r"\\{queue\\}", ".+", re.escape(path))
-            pattern = re.sub(r"\\{\w+\\}", "[^/]+", pattern)
-            self._paths.append((re.compile(pattern), frozenset(method.upper() for method in item)))
-
-    def of(self, path: str) -> str:
-        """As the Allow header has it; of a path that several templates fit, the most literal one."""
-        found = [methods for pattern, methods in self._paths if pattern.fullmatch(path)]
-        return ", ".join(sorted(found[0])) if found else ""
 
 
 def _refuse_ids_that_are_none(router: APIRouter) -> None:
@@ -143,7 +106,7 @@ def _refuse_ids_that_are_none(router: APIRouter) -> None:
         raise HTTPException(405)
 
 
-def _handlers(answers: ErrorAnswers, allowed: AllowedMethods) -> dict[Any, Any]:
+def _handlers(answers: ErrorAnswers, description: Description) -> dict[Any, Any]:
     """FastAPI's own errors in our shape; ours are passed on to the same function."""
 
     async def ours(request: Request, error: TqError | HttpFault) -> Response:
@@ -162,7 +125,7 @@ def _handlers(answers: ErrorAnswers, allowed: AllowedMethods) -> dict[Any, Any]:
         if error.status_code == 404:
             fault = no_such_path(request.url.path)
         elif error.status_code == 405:
-            fault = no_such_method(request.method, allowed.of(request.url.path))
+            fault = no_such_method(request.method, await description.methods_of(request.url.path))
         else:
             fault = HttpFault(error.status_code, "BAD_REQUEST", str(error.detail))
         return answers.response(fault)
