@@ -6,7 +6,7 @@ import hmac
 from types import SimpleNamespace
 from typing import Any
 
-from tests.replication import test_core, test_guard, test_wire
+from tests.replication import test_core, test_elections, test_guard, test_wire
 from tests.sim import members
 from tests.sim.ablations import scenes
 from tests.sim.ablations.ablation import Ablation, Change, Scene, Seeds, edited
@@ -229,6 +229,27 @@ MESSAGES = (
             ),
         ),
         Scene(scenes.node_whom_nobody_would_vote_for_does_not_stand),
+    ),
+    Ablation(
+        "M6",
+        "a round of questions is over when this node has voted",
+        (
+            edited(
+                Elections, "may_stand", ("if is_waiting or self._round_term != self._raft.term:", "if False:")
+            ),
+        ),
+        Scene(
+            test_elections.test_what_was_answered_before_this_node_voted_lets_it_not_stand_against_that_vote
+        ),
+    ),
+    Ablation(
+        "M6",
+        "whoever is granted goes first",
+        (edited(Elections, "_give_way", ("self.postpone()", "pass")),),
+        Scene(
+            test_elections.test_survivors_of_a_leader_elect_the_next_one_in_one_term_on_slow_links,
+            {"size": 3},
+        ),
     ),
     Ablation(
         "M7",

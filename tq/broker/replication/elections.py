@@ -3,6 +3,9 @@
 Before it stands it asks the others whether they would vote for it (pre-vote, thesis 9.6); they say no while they hear
 a leader. So a node that was cut off, paused or slow comes back without making anybody change (B1), and one that hears
 only half of the cluster cannot raise the term for ever. A leader that hands over skips that: `stand_now`.
+
+A round of questions is about one election. When the term is another, or this node has promised to wait (it voted, or
+heard a leader), what was answered does not count any more: it would stand against whoever is being elected.
 """
 
 from __future__ import annotations
@@ -19,6 +22,9 @@ NEVER_HEARD = -1e18
 DEADLINE_SLACK = 0.001
 """Seconds."""
 ROUND_MAX = 2**40
+ROUND_ASKS = 2
+"""How often those who are silent are asked in a round, half a time-out apart. Answers to the first question count until
+the round ends: where they take longer than half a time-out, nobody would ever be elected."""
 SILENT_ELECTIONS = 2
 """A leader that was silent for so many of the longest time-outs is none that others are sent to."""
 
@@ -47,9 +53,10 @@ class Elections:
         self._chance = chance
         self._times = times
         self._heard_at = NEVER_HEARD
-        self._round = 0
-        self._round_ends = 0.0
+        self._round = self._round_term = self._asked = 0
+        self._asks_at = 0.0
         self._granted: set[str] = set()
+        self._gave_way_in = -1
         self._voted: tuple[int, set[str]] = (0, set())
         self._stands_now = False
         self.is_transfer = False
@@ -90,7 +97,7 @@ class Elections:
         if self._raft.is_leader or self._node_id not in self._voters():
             return float("inf")
         # The library wants the deadline to have passed, not only to have come.
-        return self._round_ends if self._round else self._raft.deadline + DEADLINE_SLACK
+        return self._asks_at if self._round else self._raft.deadline + DEADLINE_SLACK
 
     def may_stand(self) -> bool:
         """Whether to open the gate in this tick; begins a round of asking when it is time for one."""
@@ -103,23 +110,30 @@ class Elections:
             self.is_transfer = True
             return True
         now = self._clock()
-        if self._raft.deadline >= now:
+        is_waiting = self._raft.deadline >= now
+        if is_waiting or self._round_term != self._raft.term:
+            self._round = 0
+        if is_waiting:
             return False
         if self._round and self._is_majority(self._granted | {self._node_id}):
             self._round = 0
             return True
-        if not self._round or now >= self._round_ends:
+        if not self._round or now >= self._asks_at:
             self._ask(now)
         return self._is_majority({self._node_id})
 
     def _ask(self, now: float) -> None:
-        # A number at random: an answer to a question from before a restart must not count.
-        self._round = 1 + int(self._chance() * ROUND_MAX)
-        self._round_ends = now + self._raft.fresh_timeout() / 2
-        self._granted = set()
+        if not self._round or self._asked == ROUND_ASKS:
+            # A number at random: an answer to a question from before a restart must not count.
+            self._round = 1 + int(self._chance() * ROUND_MAX)
+            self._round_term = self._raft.term
+            self._asked = 0
+            self._granted = set()
+        self._asked += 1
+        self._asks_at = now + self._raft.fresh_timeout() / 2
         last = self._journal.last
         for peer in self._voters():
-            if peer != self._node_id:
+            if peer != self._node_id and peer not in self._granted:
                 self._outbox.hold(peer, PreVoteRequest(self._raft.term, self._round, last.index, last.term))
 
     def library_sends(self, peer: str, message: dict[str, Any]) -> None:
@@ -142,6 +156,20 @@ class Elections:
             and not self.hears_leader
         )
         self._outbox.hold(peer, PreVote(self._raft.term, request.round, is_granted))
+        if is_granted:
+            self._give_way(peer, (request.last_term, request.last_index))
+
+    def _give_way(self, peer: str, its_last: tuple[int, int]) -> None:
+        """Let a peer that was granted go first: two that stand at once split the votes, and all wait once more.
+
+        Of two that ask each other, the one whose log holds less, or else the greater name, gives way; once in a term,
+        so that a peer that can ask and not be heard holds nobody up for longer than one time-out.
+        """
+        mine = (self._journal.last.term, self._journal.last.index)
+        goes_first = self._round and mine == its_last and self._node_id < peer
+        if not goes_first and self._gave_way_in != self._raft.term:
+            self._gave_way_in = self._raft.term
+            self.postpone()
 
     def on_pre_vote(self, peer: str, answer: PreVote) -> None:
         if self._round and answer.round == self._round and answer.is_granted:
