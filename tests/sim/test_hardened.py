@@ -120,7 +120,7 @@ def test_runs_come_by_what_they_are_to_prove(kinds: tuple[str, ...], wanted: set
     for seed in SEEDS_TO_COVER:
         schedule = from_seed(seed, seconds=SECONDS, kinds=kinds)
         options = schedule.options._replace(
-            nodes=3, rate=15.0, compact_entries=20, latency=(0.0005, 0.03), is_late=True
+            nodes=3, rate=40.0, compact_entries=20, latency=(0.0005, 0.03), is_late=True
         )
         report = run(schedule._replace(options=options), HARDENED)
         check(report)

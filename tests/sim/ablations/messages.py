@@ -186,7 +186,7 @@ MESSAGES = (
         "M4",
         "commit never passes what is proven equal",
         (Change(Guard, "_on_append", _believe_commit),),
-        Seeds("raised:BrokenCluster", ("isolate", "halves"), (1,), BUSY),
+        Seeds("raised:BrokenCluster", ("isolate", "halves"), (5,), BUSY),
     ),
     Ablation(
         "M5",
