@@ -14,6 +14,7 @@ import redis.asyncio as aioredis
 
 from lab.servers import PostgresServer, RedisServer
 from tests.grpc.serving import Client, run
+from tests.stackduck.pace import PACE
 from tq.broker.access import OpenAccess, Permission, principal
 from tq.broker.adapters.stackduck.backend import Settings, StackDuckBackend
 from tq.broker.adapters.stackduck.pace import Pace
@@ -31,7 +32,6 @@ from tq.verbs import Reply, Request
 WAIT_S = 15.0
 """Far longer than anything here takes; a test that reaches it has failed."""
 GRACE_MS = 300
-PACE = Pace(alive_ms=1_500, sweep_ms=300, orphan_ms=600, orphans_every_ms=300)
 
 __all__ = ["Broker", "Deployment", "Servers", "deployed", "run"]
 
@@ -114,10 +114,10 @@ class Deployment:
     redis: Any
     brokers: list[Broker] = field(default_factory=list)
 
-    async def broker(self) -> Broker:
+    async def broker(self, pace: Pace = PACE) -> Broker:
         defects: list[object] = []
         feed = Feed()
-        settings = Settings(self.servers.redis.url, self.database_url, grace_ms=GRACE_MS, pace=PACE)
+        settings = Settings(self.servers.redis.url, self.database_url, grace_ms=GRACE_MS, pace=pace)
         backend = StackDuckBackend(settings, SystemClock(), feed, defects.append, new_id=new_id)
         admission, observer = Admission(Limits()), Observer()
         service = Service(backend, OpenAccess(), admission, observer, defects.append)

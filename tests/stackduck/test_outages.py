@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from tests.stackduck.pace import PACE
 from tests.stackduck.serving import Broker, Servers, deployed, run, until
 from tq.proto import stackduck_pb2 as duck
 from tq.verbs import GetHealth, Health
@@ -165,5 +166,24 @@ def test_queue_that_redis_lost_is_made_again_from_the_record(servers: Servers) -
             assert await broker.complete(held)
             found = {(await broker.dequeued()).id for _ in range(2)}
             assert found == set(ids) - {held}
+
+    run(scenario())
+
+
+def test_row_that_no_queue_knows_is_put_back_before_all_rows_are_looked_at_again(servers: Servers) -> None:
+    async def scenario() -> None:
+        async with deployed(servers) as here:
+            await (await here.broker()).stop()  # has made the table
+            here.brokers.clear()
+            await here.sql(
+                "INSERT INTO jobs (job_type, payload, status, updated_at)"
+                " VALUES ('mail', '{}', 'Queued', NOW() - INTERVAL '1 hour')"
+            )
+            await here.broker(PACE._replace(orphans_every_ms=3_600_000))
+
+            async def put_back() -> bool:
+                return len(await here.queue()) == 1
+
+            await until(put_back)
 
     run(scenario())

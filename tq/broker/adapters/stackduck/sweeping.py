@@ -64,8 +64,9 @@ class Sweeping:
             min(redis.store.up_for_ms, parts.rows.store.up_for_ms) > pace.orphan_ms
             and now_ms > self._orphans_ms
         ):
-            self._orphans_ms = now_ms + pace.orphans_every_ms
             await self.requeue_orphans()
+            # The second look at a suspect need not be as long in coming as the first at anything else.
+            self._orphans_ms = now_ms + (0 if self._suspects else pace.orphans_every_ms)
 
     # ------------------------------------------------------------ dead workers
 
