@@ -133,13 +133,19 @@ class Process:
         self.stop()
 
 
-def start_broker(directory: Path, *arguments: str, port: int = 0, log_path: Path | None = None) -> Process:
+def start_broker(
+    directory: Path,
+    *arguments: str,
+    port: int = 0,
+    log_path: Path | None = None,
+    command: Sequence[str] = (),
+) -> Process:
     """A broker on 127.0.0.1 with its data in directory/data, its other doors on free ports. Not ready yet.
 
-    port: 0 = a free one; `broker_address` says which.
+    port: 0 = a free one; `broker_address` says which. command: what runs in tq-broker's place, with its flags.
     """
     command = [
-        program("tq-broker"),
+        *(command or (program("tq-broker"),)),
         *("--host", "127.0.0.1", "--port", str(port), "--rest-port", "0", "--grpc-port", "0"),
         *("--data-dir", str(directory / "data"), "--log-format", "json", *arguments),
     ]

@@ -209,6 +209,11 @@ class PostgresServer(Server):
     def url(self) -> str:
         return f"postgresql://tq@127.0.0.1:{self.port}/tq"
 
+    def stop(self) -> None:
+        # SIGTERM alone lets it wait for whoever is still connected, and a client that was killed may be so for long.
+        self._process.send(signal.SIGINT)
+        super().stop()
+
     def _command(self) -> Sequence[str]:
         data = self.directory / "data"
         if not data.exists():

@@ -56,6 +56,8 @@ class Cutter:
                 if writer not in self._held:
                     writer.write(data)
                     await writer.drain()
+            if writer not in self._held:
+                writer.close()  # as the server did: a client that says goodbye waits for that
 
 
 @asynccontextmanager

@@ -25,7 +25,9 @@ from tq.proto import stackduck_pb2 as duck
 BREAK_S = (0.2, 1.5)
 """How long a server is stopped, and how long the load runs between two faults."""
 CALL_S = 15.0
-STILL_S = 120.0
+HANDS = 16
+"""Jobs that the consumer has in hand at a time: one by one it would work on what it holds long after the last fault."""
+STILL_S = 300.0
 """So long without a job that ends, and the rest is lost. Jobs of a broker that was killed come back after its lease on life
 is over."""
 ROUNDS_KINDS = ("redis kill", "redis stop", "postgres kill", "postgres stop", "broker kill", "broker stop")
@@ -48,9 +50,11 @@ class Verdict(NamedTuple):
 
 
 class Campaign:
-    def __init__(self, directory: Path, rng: random.Random) -> None:
+    def __init__(self, directory: Path, rng: random.Random, *, broker: Sequence[str] = ()) -> None:
+        """broker: what runs in tq-broker's place."""
         self._directory = directory
         self._rng = rng
+        self._command = broker
         self._port = free_port()
         self._acknowledged: set[str] = set()
         self._refused = 0
@@ -79,7 +83,7 @@ class Campaign:
                     say(f"{number} of {len(faults)}: {fault}, {len(self._acknowledged)} acknowledged")
                 self._is_over = True
                 await load[0]
-                await self._drained()
+                await self._drained(load[1])
             finally:
                 for task in load:
                     task.cancel()
@@ -101,7 +105,8 @@ class Campaign:
         config.write_text(
             f"backend: {{redis_url: '{self._redis.url}', database_url: '{self._postgres.url}'}}\n"
         )
-        return start_broker(self._directory, "--config", str(config), "--grpc-port", str(self._port))
+        flags = ("--config", str(config), "--grpc-port", str(self._port))
+        return start_broker(self._directory, *flags, command=self._command)
 
     async def _break(self, fault: str) -> None:
         who, _, how = fault.partition(" ")
@@ -133,30 +138,39 @@ class Campaign:
                     client.duck(duck.EnqueueJobRequest(job_type="mail", payload="1", max_retries=3))
                     for _ in range(8)
                 ]
+                accepted = 0
                 for answer in await asyncio.gather(*calls, return_exceptions=True):
                     if isinstance(answer, duck.EnqueueJobResponse) and answer.success:
                         self._acknowledged.add(answer.job_id)
-                    else:
-                        self._refused += 1
-                await asyncio.sleep(0.02)
+                        accepted += 1
+                self._refused += len(calls) - accepted
+                # A broker that is starting needs the cores more than it needs to be asked.
+                await asyncio.sleep(0.02 if accepted else 0.2)
 
     async def _consume(self) -> None:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{self._port}") as channel:
             client = Client(channel)
-            while True:
-                stream = client.consume("mail")
-                try:
-                    while (message := await stream.read()) is not grpc.aio.EOF:
-                        # Twice, as a client that did not get the answer would.
-                        for _ in range(2):
-                            with suppress(grpc.aio.AioRpcError):
-                                await client.duck(duck.CompleteJobRequest(job_id=message.job.id))
-                except grpc.aio.AioRpcError:
+            async with asyncio.TaskGroup() as jobs:
+                hands = asyncio.Semaphore(HANDS)
+                while True:
+                    stream = client.consume("mail")
+                    with suppress(grpc.aio.AioRpcError):
+                        while (message := await stream.read()) is not grpc.aio.EOF:
+                            await hands.acquire()
+                            jobs.create_task(self._complete(client, message.job.id)).add_done_callback(
+                                lambda _: hands.release()
+                            )
                     await asyncio.sleep(0.1)
+
+    async def _complete(self, client: Client, job_id: str) -> None:
+        """Twice, as a client that did not get the answer would."""
+        for _ in range(2):
+            with suppress(grpc.aio.AioRpcError):
+                await client.duck(duck.CompleteJobRequest(job_id=job_id))
 
     # ------------------------------------------------------------ the record
 
-    async def _drained(self) -> None:
+    async def _drained(self, consumer: asyncio.Task[None]) -> None:
         """Until nothing waits or runs any more, or nothing ends any more: the load leaves as long a queue as it likes."""
         clock, left = asyncio.get_running_loop().time, -1
         moved = clock()
@@ -166,7 +180,9 @@ class Campaign:
                 left, moved = rows[0]["n"], clock()
             if not left:
                 return
-            await asyncio.sleep(0.5)
+            if consumer.done():
+                consumer.result()  # raises: nothing would end any more
+            await asyncio.sleep(0.1)
 
     async def _verdict(self, rounds: int) -> Verdict:
         completed = {

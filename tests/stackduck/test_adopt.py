@@ -6,7 +6,6 @@ import asyncio
 import json
 import subprocess
 from contextlib import suppress
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -71,28 +70,25 @@ def test_deployment_is_adopted_once_with_every_count(servers: Servers, tmp_path:
                     "the stores are left as they were"
                 )
 
-                listed = (await admin(here, address, "list", "--limit", "50"))["tasks"]
-                by_id = {task["task_id"]: task["status"] for task in listed}
-                status = {name: by_id[each] for name, each in ids.items()}
-                assert status == {
-                    "completed": "completed", "dead": "dead_letter", "running": "pending", "queued": "pending",
-                    "scheduled": "scheduled", "orphan": "pending", "redis_only": "pending",
-                }  # fmt: skip
-                dead = await admin(here, address, "status", ids["dead"])
-                assert (dead["error"], dead["retry_count"], len(dead["attempts"])) == ("it broke", 0, 1)
-                done = await admin(here, address, "status", ids["completed"])
-                rows = await here.sql(
-                    "SELECT created_at, completed_at FROM jobs WHERE id = $1", ids["completed"]
-                )
-                for name, when in (
-                    ("created_at", rows[0]["created_at"]),
-                    ("ended_at", rows[0]["completed_at"]),
-                ):
-                    assert abs(datetime.fromisoformat(done[name]) - when) < timedelta(milliseconds=1), name
-                await admin(here, address, "retry", ids["dead"])
-                assert (await admin(here, address, "status", ids["dead"]))["status"] == "pending"
+                async with AsyncClient(address) as client:
+                    await looks_as_it_did(here, client, ids)
+                    assert await client.retry_task(ids["dead"]) == "pending"
 
     run(scenario(), PROGRAMS_S)
+
+
+async def looks_as_it_did(here: Deployment, client: AsyncClient, ids: dict[str, str]) -> None:
+    by_id = {task.task_id: task.status for task in (await client.list_tasks(limit=50)).tasks}
+    assert {name: by_id[each] for name, each in ids.items()} == {
+        "completed": "completed", "dead": "dead_letter", "running": "pending", "queued": "pending",
+        "scheduled": "scheduled", "orphan": "pending", "redis_only": "pending",
+    }  # fmt: skip
+    dead = (await client.get_task(ids["dead"])).view
+    assert (dead.error, dead.retry_count, len(dead.attempts)) == ("it broke", 0, 1)
+    done = (await client.get_task(ids["completed"])).view
+    [row] = await here.sql("SELECT created_at, completed_at FROM jobs WHERE id = $1", ids["completed"])
+    for found_ms, when in ((done.created_ms, row["created_at"]), (done.ended_ms, row["completed_at"])):
+        assert abs(found_ms - when.timestamp() * 1000) <= 1
 
 
 HISTORY = 450
