@@ -1,4 +1,4 @@
-"""One broker, one worker and one browser for all the tests of a file; a tab of its own for each."""
+"""One browser for all these tests, one broker and one worker for those of a file; a tab of its own for each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from playwright.sync_api import Browser
 from tests.browser.site import Site, Tab, browsing, serving, working
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     with browsing() as found:
         yield found
