@@ -55,8 +55,23 @@ def test_a_running_task_is_stopped(tab: Tab, site: Site) -> None:
     site.wait_for_status("cancelled", task_id)
 
 
-def test_a_clone_carries_the_same_payload(tab: Tab, site: Site) -> None:
-    first = site.client.submit_task("nobody-serves", b"\x00\xff\x01", queue="clones", priority=7)
+def test_a_question_about_a_task_is_taken_back_once_the_task_has_ended(tab: Tab, site: Site) -> None:
+    task_id = site.client.submit_task("echo", delay="1h")
+    tab.open(f"/tasks/{task_id}", "task")
+    tab.find("cancel").click()
+    tab.page.locator("dialog[open]").wait_for()
+
+    site.client.cancel_task(task_id)
+
+    tab.page.locator("dialog").wait_for(state="detached")
+    tab.find("toast").get_by_text("The task is cancelled now: nothing was done").wait_for()
+
+
+def test_a_clone_carries_the_same_payload_and_waits_for_the_same_tasks(tab: Tab, site: Site) -> None:
+    before = site.client.submit_task("nobody-serves", queue="before-the-clones")
+    first = site.client.submit_task(
+        "nobody-serves", b"\x00\xff\x01", queue="clones", priority=7, dependencies=[before]
+    )
     tab.open(f"/tasks/{first}", "task")
 
     tab.find("clone").click()
@@ -67,6 +82,7 @@ def test_a_clone_carries_the_same_payload(tab: Tab, site: Site) -> None:
     found = site.client.get_task(clone.task_id, with_payload=True).view
     assert clone.task_id != first
     assert (found.payload, found.priority) == (b"\x00\xff\x01", 7)
+    assert site.ask("GET", f"/tasks/{clone.task_id}")["dependencies"] == [before]
 
 
 def test_selected_tasks_are_cancelled_and_the_others_are_not(tab: Tab, site: Site) -> None:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Route
 
 from tests.browser.site import WORKER, Site, Tab
 from tq import Task
 
 EVIL = "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script>\"'>"
 AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
+AXE_OPTIONS: dict[str, dict[str, Any]] = {
+    "light": {"resultTypes": ["violations"]},
+    "dark": {"resultTypes": ["violations"], "runOnly": ["color-contrast"]},
+}
+"""Of a page that was looked at in full, only the colours are others."""
 SERIOUS = ("serious", "critical")
-PHONE = {"width": 390, "height": 844}
+PHONE = {"width": 360, "height": 740}
+TURNED = "\u202e\u200b"
+"""Turns what stands after it around, and hides."""
+FREE = {"error", "state_reason", "paused_reason", "worker_id", "host", "version", "metadata"}
+"""Texts that others than the broker write."""
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +42,20 @@ def evil(site: Site) -> str:
     site.wait_for_status("completed", done)
     site.wait_for_status("dead_letter", task_id)
     return task_id
+
+
+def turned(document: Any, name: str = "") -> Any:
+    """A document of the broker in which every text from outside ends in what cannot be seen."""
+    if isinstance(document, dict):
+        return {
+            turned(key, "key") if name == "metadata" else key: turned(
+                value, name if name == "metadata" else key
+            )
+            for key, value in document.items()
+        }
+    if isinstance(document, list):
+        return [turned(value, name) for value in document]
+    return document + TURNED if isinstance(document, str) and name in FREE | {"key"} else document
 
 
 def paths(evil: str, site: Site) -> list[tuple[str, str]]:
@@ -62,6 +87,22 @@ def test_hostile_texts_are_shown_as_they_are_and_run_nowhere(tab: Tab, site: Sit
     assert EVIL in tab.rows("queues")
 
 
+def test_no_text_hides_anything_or_turns_around_what_stands_beside_it(
+    tab: Tab, site: Site, evil: str
+) -> None:
+    def turn(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json=turned(answer.json()))
+
+    tab.page.route(re.compile("/api/v1/(tasks|workers|queues|failures|dead-letters)"), turn)
+    for name, path in paths(evil, site):
+        tab.open(path + (TURNED if "worker=" in path else ""), name)
+        shown = str(tab.page.evaluate("() => document.title + document.body.innerText"))
+        assert ("\\u{202e}" in shown) == (name != "cluster"), name
+        assert not set(TURNED) & set(shown), name
+    tab.page.unroute_all(behavior="wait")
+
+
 def test_the_policy_lets_no_script_run_but_the_pages_own(tab: Tab) -> None:
     tab.open("/", "overview")
 
@@ -89,7 +130,7 @@ def test_axe_finds_nothing_serious_on_any_page_light_or_dark(browser: Browser, s
         tab.open(path, name)
         for scheme in ("light", "dark"):
             tab.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-            result = tab.page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
+            result = tab.page.evaluate("(options) => axe.run(document, options)", AXE_OPTIONS[scheme])
             found += [
                 (name, scheme, one["id"], one["nodes"][0]["html"][:200])
                 for one in result["violations"]
@@ -100,7 +141,9 @@ def test_axe_finds_nothing_serious_on_any_page_light_or_dark(browser: Browser, s
     assert found == []
 
 
-def test_a_page_is_never_wider_than_a_phone(browser: Browser, site: Site, evil: str) -> None:
+def test_on_a_phone_no_page_is_too_wide_and_its_link_is_in_sight(
+    browser: Browser, site: Site, evil: str
+) -> None:
     tab = Tab(browser, site.origin, viewport=PHONE, is_mobile=True, has_touch=True)
     wide = []
     for name, path in paths(evil, site):
@@ -108,6 +151,10 @@ def test_a_page_is_never_wider_than_a_phone(browser: Browser, site: Site, evil: 
         width = tab.page.evaluate("() => document.documentElement.scrollWidth")
         if width > PHONE["width"]:
             wide.append((name, width))
+        here = tab.page.locator("#nav [aria-current=page]").bounding_box()
+        assert here is not None
+        assert here["x"] >= 0
+        assert here["x"] + here["width"] < PHONE["width"] + 1
     tab.check()
     tab.close()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,12 @@ from tq import Client
 
 RETRY_MS_MAX = 15_000
 """The longest wait between two attempts."""
-STEP_MS = 250
+STEP_MS = 500
+POLL_MS = 4_000
+QUIET_MS = 3_000
+"""Longer than the least time between two readings of a list."""
+ATTEMPTS_UNTIL_RARE = 6
+"""So many attempts in vain, and the next one is more than a poll away."""
 
 
 @pytest.fixture
@@ -104,5 +111,63 @@ def test_attempts_to_reach_the_feed_again_grow_rarer_up_to_a_bound(browser: Brow
     assert max(waits[-2:]) >= RETRY_MS_MAX / 2
     assert max(waits) <= RETRY_MS_MAX + 4 * STEP_MS
     assert sum(waits) >= 4 * max(waits[:2]), f"they do not grow: {waits}"
+    tab.check()
+    tab.close()
+
+
+def test_the_list_of_tasks_is_read_again_when_the_feed_tells_that_something_moved_and_not_before(
+    browser: Browser, site: Site
+) -> None:
+    tab = Tab(browser, site.origin)
+    feed: list[WebSocketRoute] = []
+    tab.page.route_web_socket("**/api/v1/events*", lambda route: feed.append(route))
+    tab.page.clock.install()
+    tab.open("/tasks", "tasks")
+    eventually(lambda: feed, "the page does not listen")
+    stats = {**site.ask("GET", "/stats"), "type": "stats", "at": "2026-01-01T00:00:00Z"}
+
+    def tell(pending: int) -> int:
+        """How many times the list was read by the time the page has heard of so many tasks."""
+        tab.page.clock.run_for(QUIET_MS)
+        feed[0].send(json.dumps({**stats, "pending_count": pending}))
+        tab.page.locator("#nav b", has_text=re.compile(f"^{pending}$")).first.wait_for()
+        tab.shown("tasks")
+        return sum("/api/v1/tasks?" in url for url in tab.requests)
+
+    tell(1)
+    first = tell(1)
+    assert tell(1) == first
+    site.client.submit_task("nobody-serves")
+    tell(2)
+    assert tell(2) == first + 1
+    assert len(tab.rows("tasks")) == 1
+    tab.check()
+    tab.close()
+
+
+def test_a_broker_that_is_back_is_listened_to_at_once(browser: Browser, site: Site) -> None:
+    tab = Tab(browser, site.origin)
+    tab.may_fail = True
+    tab.page.clock.install()
+    stats = {**site.ask("GET", "/stats"), "type": "stats", "at": "2026-01-01T00:00:00Z"}
+    is_away = True
+
+    def dial(route: WebSocketRoute) -> None:
+        if is_away:
+            route.close()
+        else:
+            route.send(json.dumps(stats))
+
+    tab.page.route_web_socket("**/api/v1/events*", dial)
+    tab.page.route("**/api/v1/stats", lambda route: route.abort() if is_away else route.continue_())
+    tab.open("/cluster", "cluster")
+    for _ in range(ATTEMPTS_UNTIL_RARE):
+        tab.page.clock.run_for(RETRY_MS_MAX)
+    tab.wait_for("() => document.body.dataset.live === 'stale'")
+
+    is_away = False
+    tab.page.clock.run_for(POLL_MS)
+
+    tab.wait_for("() => document.body.dataset.live === 'live'")
     tab.check()
     tab.close()

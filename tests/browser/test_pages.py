@@ -38,6 +38,7 @@ def test_overview_counts_draws_and_names_what_failed(tab: Tab, site: Site) -> No
     tab.open("/", "overview")
 
     assert int(tab.find("count-completed").locator("b").inner_text()) >= 1
+    assert "retrying" in tab.find("count-failed").inner_text()
     tab.page.locator(f'table[data-test=failures] [data-id^="{failed}"]').get_by_text("it broke").wait_for()
     for chart in ("chart-throughput", "chart-depth"):
         tab.page.locator(f"svg[data-test={chart}]").wait_for()
@@ -67,6 +68,61 @@ def test_tasks_are_filtered_by_the_address_and_paged(tab: Tab, site: Site) -> No
     assert tab.rows("tasks") == ids[:50]
     tab.open("/tasks?queue=paged&status=completed", "tasks")
     assert tab.rows("tasks") == []
+
+
+def test_back_leads_to_where_the_visitor_was_and_takes_an_open_question_away(tab: Tab, site: Site) -> None:
+    ids = site.client.submit_tasks([Task("nobody-serves", queue="returns") for _ in range(40)])
+    tab.open("/tasks?queue=returns", "tasks")
+    link = tab.row("tasks", ids[2]).locator("a.id")
+    link.focus()
+    top = tab.page.evaluate("() => scrollY")
+    link.press("Enter")
+    tab.shown("task")
+    tab.find("cancel").click()
+    tab.page.locator("dialog[open]").wait_for()
+
+    tab.page.go_back()
+
+    tab.shown("tasks")
+    tab.wait_for("id => document.activeElement?.getAttribute('href') === `/tasks/${id}`", ids[2])
+    assert tab.page.locator("dialog").count() == 0
+    assert tab.page.evaluate("() => scrollY") == top > 0
+
+
+def test_a_name_that_cannot_be_seen_is_shown_and_asked_for_by_its_escapes(tab: Tab, site: Site) -> None:
+    name, shown = " un\u200bseen", "\\u{20}un\\u{200b}seen"
+    task_id = site.client.submit_task(name, queue=name)
+    queue = tab.page.locator("input[name=queue]")
+    tab.open("/tasks", "tasks")
+
+    queue.fill(shown)
+    queue.press("Enter")
+    tab.wait_for("() => document.querySelectorAll('main tbody tr').length === 1")
+    assert tab.rows("tasks") == [task_id]
+    tab.page.reload()
+    tab.shown("tasks")
+    assert queue.input_value() == shown
+
+    tab.page.locator("#search [name=q]").fill(shown)
+    tab.page.keyboard.press("Enter")
+    tab.wait_for("name => new URLSearchParams(location.search).get('task_type') === name", name)
+    tab.shown("tasks")
+    assert tab.rows("tasks") == [task_id]
+
+
+def test_a_page_without_filters_names_what_its_address_asks_for_in_vain(tab: Tab) -> None:
+    for page, query, named in (
+        ("overview", "x=1", "“x” is not known here; this page is asked for nothing"),
+        ("workers", "queue=mail", "“queue” is not known here; known are worker, sort"),
+        ("queues", "queue=mail", "“queue” is not known here; known are sort"),
+        ("queues", "sort=constructor", "sort “constructor” is none of -queue"),
+        ("cluster", "node=n1", "“node” is not known here"),
+    ):
+        tab.open(f"/{'' if page == 'overview' else page}?{query}", page)
+        assert named in tab.find("notice-asked").inner_text()
+        tab.find("clear-asked").click()
+        tab.find("notice-asked").wait_for(state="detached")
+        tab.shown(page)
 
 
 def test_a_task_is_found_by_its_id(tab: Tab, site: Site) -> None:

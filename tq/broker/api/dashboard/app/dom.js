@@ -1,10 +1,13 @@
 /**
  * @file Builds and updates the document. Nothing here ever takes HTML: what comes from outside becomes text nodes and
- * attributes, so that a payload or an error text is shown and never run.
+ * attributes, so that a payload or an error text is shown and never run. What cannot be seen in a text, or would turn the
+ * text around it, is written as an escape.
  *
  * Pages draw themselves anew as a tree of nodes; `patch` changes the document into that tree and keeps every node that
  * may stay, so that focus, selection, scroll, open details and half-typed text survive.
  */
+
+import { legible } from './format.js';
 
 /** @typedef {Node|string|number|null|undefined|false} Child */
 /** @typedef {Child|Child[]} Children */
@@ -24,6 +27,8 @@ const HANDLERS = /** @type {const} */ ([
   'onfocus',
   'onblur',
 ]);
+/** Attributes that are read. */
+const NAMES_READ = new Set(['title', 'aria-label']);
 /** Attributes that refuse to come from data: they would be code or style. */
 const NAMES_REFUSED = /^(srcdoc|style)$|^on/;
 
@@ -101,8 +106,14 @@ function dress(node, properties) {
     else if (typeof value === 'function') /** @type {any} */ (node)[name] = value;
     else if (name === 'checked' || name === 'indeterminate') /** @type {any} */ (node)[name] = value;
     else if (NAMES_REFUSED.test(name)) throw new Error(`the attribute ${name} is not for data`);
-    else if (value !== false) node.setAttribute(name, value === true ? '' : String(value));
+    else if (value !== false) node.setAttribute(name, textOf(name, value));
   }
+}
+
+/** @param {string} name @param {unknown} value */
+function textOf(name, value) {
+  if (value === true) return '';
+  return NAMES_READ.has(name) ? legible(String(value)) : String(value);
 }
 
 /**
@@ -110,9 +121,12 @@ function dress(node, properties) {
  * @param {Children[]} children
  */
 function append(node, children) {
+  // What is edited is sent again as it stands.
+  const written =
+    node instanceof HTMLTextAreaElement ? String : (/** @type {unknown} */ one) => legible(String(one));
   for (const child of children.flat()) {
     if (child === null || child === undefined || child === false) continue;
-    node.appendChild(child instanceof Node ? child : document.createTextNode(String(child)));
+    node.appendChild(child instanceof Node ? child : document.createTextNode(written(child)));
   }
 }
 

@@ -82,18 +82,49 @@ export function rate(perMinute) {
 /** The first line of a text, cut to `length` characters. @param {string|null} text @param {number} length */
 export function firstLine(text, length) {
   const line = (text ?? '').trim().split('\n', 1)[0] ?? '';
-  return line.length > length ? `${line.slice(0, length - 1)}…` : line;
+  return clipped(line, length);
 }
 
-/** A status or an outcome as words. @param {string} word */
+/** What the interfaces call otherwise than people do. @type {Record<string, string>} */
+const SAID = { failed: 'retrying' };
+
+/** The beginning of what is too long for its place. @param {string} text @param {number} length */
+export function clipped(text, length) {
+  return text.length > length ? `${text.slice(0, length - 1)}…` : text;
+}
+
+/** A status or an outcome as words: an attempt of a `failed` task failed, and a retry is due. @param {string} word */
 export function words(word) {
-  return word.replaceAll('_', ' ');
+  return SAID[word] ?? word.replaceAll('_', ' ');
 }
 
 /** What is not seen, or moves what is: controls, bidi marks, zero width, odd spaces, a space at an end or beside another. */
 const UNSEEN = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]|(?! )\p{Zs}|^ | $|(?<= ) |\\(?=u\{)/gu;
 
+/** The same in a text, whose lines, tabs and spaces are its own. */
+const UNSEEN_IN_TEXT = /(?![\n\t]|\r\n)[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
+const ESCAPE = /\\u\{([0-9a-f]{1,6})\}/gi;
+const CODE_POINT_MAX = 0x10ffff;
+
 /** A name from outside, so that two that differ never look alike for what cannot be seen: `a\u{200b}`. @param {string} name */
 export function visible(name) {
-  return name.replace(UNSEEN, (one) => `\\u{${one.codePointAt(0)?.toString(16)}}`);
+  return name.replace(UNSEEN, escaped);
+}
+
+/** The name that was typed as `visible` shows it. @param {string} shown */
+export function meant(shown) {
+  return shown.replace(ESCAPE, (all, digits) => {
+    const code = parseInt(digits, 16);
+    return code > CODE_POINT_MAX ? all : String.fromCodePoint(code);
+  });
+}
+
+/** A text from outside, so that nothing in it hides or moves what stands beside it. @param {string} text */
+export function legible(text) {
+  return text.replace(UNSEEN_IN_TEXT, escaped);
+}
+
+/** @param {string} one */
+function escaped(one) {
+  return `\\u{${one.codePointAt(0)?.toString(16)}}`;
 }

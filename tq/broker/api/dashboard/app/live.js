@@ -119,7 +119,11 @@ export class Live {
     this.pollTimer = setTimeout(() => void this.poll(), POLL_MS);
     try {
       const stats = await calls.stats(AbortSignal.timeout(POLL_MS));
-      if (this.pollTimer !== 0) this.moved('polling', { stats });
+      if (this.pollTimer === 0) return;
+      const isBack = this.store.value.live === 'stale';
+      this.moved('polling', { stats });
+      // It was away altogether: the feed may be back, too, and need not wait for its turn.
+      if (isBack) this.connect();
     } catch (error) {
       if (this.pollTimer === 0) return;
       // Told no: the broker is there, but this key may not read. Then nothing is stale, there is just nothing.

@@ -11,7 +11,7 @@ import { Live } from './live.js';
 import { Router } from './router.js';
 import { Screen } from './screen.js';
 import { setUpSearch } from './search.js';
-import { askForKey, drawShell, help, setUpForget, setUpTheme } from './shell.js';
+import { askForKey, drawShell, help, setUpForget, setUpTheme, showWhere } from './shell.js';
 import { may } from './session.js';
 import { setUpShortcuts } from './shortcuts.js';
 import { Store } from './store.js';
@@ -19,6 +19,7 @@ import { watchHealth } from './watch.js';
 
 /** @typedef {import('./types.js').Shared} Shared */
 /** @typedef {import('./router.js').Finder} Finder */
+/** @typedef {{isNew: boolean, place: import('./place.js').Place|null}} How */
 
 const STALE_MARK_MS = 1_000;
 
@@ -48,11 +49,16 @@ function start() {
   const showFound = shower(screen, () => onceLive(store, () => location.reload()));
   const router = new Router(PAGES, MISSING, (find, route, how) => {
     drawAround();
+    showWhere();
     const { me } = store.value;
     void showFound(me !== null && !may(me, 'read_tasks') ? LOCKED : find, route, how);
   });
   const go = (/** @type {string} */ address) => router.go(address);
-  store.listen(drawAround);
+  store.listen((now, before) => {
+    drawAround();
+    // With counts beside them the links are wider.
+    if (before.stats === null && now.stats !== null) showWhere();
+  });
   setInterval(() => store.value.live === 'stale' && drawAround(), STALE_MARK_MS);
   setAskForKey(askForKey);
   setUpSearch(go);
@@ -74,7 +80,7 @@ function start() {
  * @param {Screen} screen
  * @param {() => void} tryLater a module that could not be fetched is not asked for again in this document; not called for
  *   the document's first page, which would fail again
- * @returns {(find: Finder, route: import('./types.js').Route, how: {isNew: boolean}) => Promise<void>}
+ * @returns {(find: Finder, route: import('./types.js').Route, how: How) => Promise<void>}
  */
 function shower(screen, tryLater) {
   let turn = 0;
@@ -89,7 +95,7 @@ function shower(screen, tryLater) {
       if (screen.shown !== null) tryLater();
       return;
     }
-    screen.show(page, route, { isNew });
+    screen.show(page, route, { isNew, place: how.place });
     isNew = false;
   };
 }

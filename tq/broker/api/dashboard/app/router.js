@@ -1,37 +1,43 @@
 /** @file Addresses: which page belongs to one, and links that change it without loading the document anew. */
 
+import { placeNow } from './place.js';
+
 /** @typedef {import('./types.js').Route} Route */
+/** @typedef {import('./place.js').Place} Place */
 /** @typedef {() => Promise<import('./types.js').Page<any, any>>} Finder fetches a page's module */
 
 export class Router {
   /**
    * @param {[RegExp, Finder][]} table the first that fits
    * @param {Finder} missing where none does
-   * @param {(find: Finder, route: Route, how: {isNew: boolean}) => void} show isNew: another page, or the same with
-   *   another path, and not just with another query
+   * @param {(find: Finder, route: Route, how: {isNew: boolean, place: Place|null}) => void} show isNew: another page, or
+   *   the same with another path, and not just with another query; place: where on it the visitor was before
    */
   constructor(table, missing, show) {
     this.table = table;
     this.missing = missing;
     this.show = show;
     this.shownPath = '';
-    window.addEventListener('popstate', () => this.follow());
+    window.addEventListener('popstate', (event) => this.follow({ place: event.state?.place ?? null }));
     document.addEventListener('click', (event) => this.clicked(event));
   }
 
-  /** Show what the address says. @param {{isNew?: boolean}} [how] isNew: even where it is shown already */
+  /** Show what the address says. @param {{isNew?: boolean, place?: Place|null}} [how] isNew: even where it is shown already */
   follow(how = {}) {
     const { find, route } = this.resolve(new URL(location.href));
     const isNew = how.isNew ?? route.path !== this.shownPath;
     this.shownPath = route.path;
-    this.show(find, route, { isNew });
+    this.show(find, route, { isNew, place: how.place ?? null });
   }
 
   /** @param {string} address @param {{replace?: boolean}} [how] replace: "back" skips what is shown now */
   go(address, how = {}) {
     const url = new URL(address, location.href);
     if (how.replace ?? url.href === location.href) history.replaceState(null, '', url);
-    else history.pushState(null, '', url);
+    else {
+      history.replaceState({ place: placeNow() }, '');
+      history.pushState(null, '', url);
+    }
     this.follow();
   }
 

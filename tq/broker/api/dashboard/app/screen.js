@@ -3,22 +3,28 @@
  *
  * Rules of the file:
  * - What was read for a page that has been left, or for a query that has changed, is thrown away.
+ * - What an address asks for and cannot be is named, and nothing is read.
  * - An error never takes away what is shown: it stands above it, with a way to try again.
  * - While another query of the page is read, the picture of the one before stands still: what it shows and what its
  *   buttons act on stay one thing.
  * - While nobody leads, what needs a leader is not asked for; it is as soon as there is one.
  * - Drawings are gathered: at most one a frame.
+ * - Where the feed's numbers tell that nothing has moved, nothing is read.
  * - A broker that is slow to answer is asked more seldom: between two readings lies twenty times what the last one took.
  */
 
+import { faultNotice, faultsOf } from '../components/asked.js';
 import { errorNotice, leaderlessNotice, loading } from '../components/notice.js';
 import { isAbort } from './api.js';
-import { patch } from './dom.js';
+import { h, patch } from './dom.js';
+import { goTo } from './place.js';
 import { may } from './session.js';
 import { lacksLeader, verdict } from './watch.js';
 
 const REST_FACTOR = 20;
 const REST_MS_MAX = 15_000;
+/** How often a page is read whose numbers stand still: what they do not tell of may have changed. */
+const STILL_MS = 15_000;
 
 /** @typedef {import('./types.js').Route} Route */
 /** @typedef {import('./types.js').Page<any, any>} AnyPage */
@@ -39,8 +45,12 @@ export class Screen {
     store.listen((now, before) => this.shown?.changed(now, before));
   }
 
-  /** @param {AnyPage} page @param {Route} route @param {{isNew: boolean}} how */
-  show(page, route, { isNew }) {
+  /**
+   * @param {AnyPage} page
+   * @param {Route} route
+   * @param {{isNew: boolean, place: import('./place.js').Place|null}} how place: where on the page to go once it stands
+   */
+  show(page, route, { isNew, place }) {
     document.title = `${page.title(route)} · tq`;
     this.main.setAttribute('aria-label', page.title(route));
     if (!isNew && this.shown !== null) {
@@ -51,7 +61,7 @@ export class Screen {
     this.shown?.end();
     this.main.dataset['page'] = page.name;
     patch(this.main, loading());
-    this.shown = new Shown(this, page, route);
+    this.shown = new Shown(this, page, route, place);
     if (isFirst) return;
     scrollTo(0, 0);
     // Where a reader of the screen, and the next Tab, go on after a link was followed.
@@ -60,11 +70,14 @@ export class Screen {
 }
 
 class Shown {
-  /** @param {Screen} screen @param {AnyPage} page @param {Route} route */
-  constructor(screen, page, route) {
+  /** @param {Screen} screen @param {AnyPage} page @param {Route} route @param {import('./place.js').Place|null} place */
+  constructor(screen, page, route, place) {
     this.screen = screen;
     this.page = page;
     this.route = route;
+    this.place = place;
+    /** @type {string[]} */
+    this.faults = [];
     this.state = page.state();
     /** @type {{data: any}|null} */
     this.read = null;
@@ -74,6 +87,8 @@ class Shown {
     this.error = null;
     this.isReading = false;
     this.readAt = 0;
+    /** By what the page is moved, as it was when it was read. */
+    this.version = '';
     this.tookMs = 0;
     this.frame = 0;
     this.leave = new AbortController();
@@ -110,15 +125,20 @@ class Shown {
     const { everyMs } = this.page;
     const waitMs = typeof everyMs === 'function' ? everyMs(this.read?.data ?? null) : everyMs;
     const restMs = Math.min(this.page.restMsMax ?? REST_MS_MAX, REST_FACTOR * this.tookMs);
-    const isDue = performance.now() - this.readAt >= Math.max(waitMs, restMs);
+    const hasMoved = this.page.movedBy === undefined || this.page.movedBy(now) !== this.version;
+    const isDue = performance.now() - this.readAt >= Math.max(waitMs, restMs, hasMoved ? 0 : STILL_MS);
     if (ticked && isDue && !this.isReading && !document.hidden) void this.reload();
   }
 
   async reload() {
     this.turn.abort();
     const turn = (this.turn = new AbortController());
-    this.isReading = true;
+    this.faults = this.page.asks === undefined ? [] : faultsOf(this.route.query, this.page.asks);
+    this.isReading = this.faults.length === 0;
+    this.redraw();
+    if (!this.isReading) return;
     const began = performance.now();
+    this.version = this.page.movedBy?.(this.screen.store.value) ?? '';
     try {
       const data = await this.page.load(this.view(turn.signal), this.state);
       if (turn.signal.aborted) return;
@@ -150,7 +170,9 @@ class Shown {
     const again = () => void this.reload();
     const isLost = lacksLeader(this.screen.store.value);
     const notice = this.error === null || isLost ? [] : [errorNotice(this.error, again)];
-    if (this.isFresh && this.read !== null) {
+    if (this.faults.length > 0) {
+      this.put(this.refusal());
+    } else if (this.isFresh && this.read !== null) {
       this.put([...notice, ...this.page.draw(this.view(this.leave.signal), this.read.data, this.state)]);
     } else if (isLost && !this.page.needsNoLeader) {
       this.put(leaderlessNotice());
@@ -159,10 +181,23 @@ class Shown {
     }
   }
 
+  /** In place of what an address asks for that cannot be. */
+  refusal() {
+    const view = this.view(this.leave.signal);
+    const filters = this.page.filters?.(view) ?? null;
+    return [
+      h('h1', { key: 'head' }, this.page.heading),
+      ...(filters === null ? [] : [filters]),
+      faultNotice(view, this.faults),
+    ];
+  }
+
   /** @param {Node[]} nodes */
   put(nodes) {
     patch(this.screen.main, nodes);
     this.screen.main.setAttribute('aria-busy', 'false');
+    if (this.place !== null) goTo(this.place);
+    this.place = null;
   }
 
   /** @param {AbortSignal} signal @returns {View} */

@@ -5,6 +5,7 @@
 
 import { toastError } from '../components/toast.js';
 import { byId } from './dom.js';
+import { meant } from './format.js';
 
 const UUID = /^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$/i;
 /** The short form that lists show, or how an id begins. A type may look like hex, so without a dash it takes an id's `01`. */
@@ -37,7 +38,7 @@ export function setUpSearch(go) {
 function addressOf(text) {
   if (UUID.test(text)) return `/tasks/${text.toLowerCase()}`;
   const part = PART.exec(text.toLowerCase());
-  if (part === null) return `/tasks?task_type=${encodeURIComponent(text)}`;
+  if (part === null) return `/tasks?task_type=${encodeURIComponent(meant(text))}`;
   const [begin, end] = [part[1] ?? part[3] ?? '', part[2] ?? ''];
   const ids = [...document.querySelectorAll('main a.id')].map((link) => link.getAttribute('title') ?? '');
   const found = [...new Set(ids)].filter((id) => id.startsWith(begin) && id.endsWith(end));

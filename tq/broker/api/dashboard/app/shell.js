@@ -52,6 +52,11 @@ export function drawShell(shared, path) {
       : `${shared.me.node_id} · ${shared.me.version}${shared.me.keys_on ? ` · ${shared.me.name}` : ''}`;
 }
 
+/** On a phone the links scroll sideways: have the one of this page in sight. */
+export function showWhere() {
+  byId('nav').querySelector('[aria-current=page]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
+}
+
 /** @param {typeof LINKS[number]} link @param {Shared} shared @param {string} path */
 function navLink([href, name, text], shared, path) {
   const isHere = href === '/' ? path === '/' : path === href || path.startsWith(`${href}/`);

@@ -264,11 +264,16 @@
  * @template D, S
  * @typedef {object} Page
  * @property {string} name
+ * @property {string} heading
  * @property {(route: Route) => string} title
+ * @property {Record<string, import('../components/asked.js').Check>} [asks] what its address may ask for; without: anything
+ * @property {(view: View) => Node} [filters] shown, too, where the address asks for what cannot be
  * @property {() => S} state what the page remembers while it is shown
  * @property {(view: View, state: S) => Promise<D>} load
  * @property {(view: View, data: D, state: S) => Node[]} draw
  * @property {number|((data: D|null) => number)} everyMs the least time between two readings while the picture moves
+ * @property {(shared: Shared) => string} [movedBy] what it shows is as it was while this is the same; it is read again all
+ *   the same, but seldom
  * @property {number} [restMsMax] the longest rest of a broker that is slow to answer, where news must not wait for long
  * @property {boolean} [needsNoLeader] it can be read, in part at least, while the cluster has none
  * @property {(view: View, state: S) => () => void} [open] called once; what it returns is called at the end

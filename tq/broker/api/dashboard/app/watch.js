@@ -17,6 +17,18 @@ export function verdict({ health }) {
   return health === null ? '' : `${health.status} ${health.leader} ${health.problems.join()}`;
 }
 
+/**
+ * The numbers that change with every task that does, as one text to compare.
+ * @param {import('./types.js').Shared} shared
+ */
+export function tally({ stats }) {
+  if (stats === null) return '';
+  const counts = Object.entries(stats).filter(([name]) => name.endsWith('_count'));
+  const paused = stats.queues.filter((queue) => queue.paused).map((queue) => queue.queue);
+  const { submitted, completed, failed } = stats.minute ?? {};
+  return JSON.stringify([counts, paused, submitted, completed, failed]);
+}
+
 /** Keep `health` of the store true; null = the node does not answer. @param {import('./live.js').SharedStore} store */
 export async function watchHealth(store) {
   setTimeout(() => void watchHealth(store), EVERY_MS);

@@ -5,7 +5,7 @@
 
 import { h } from '../app/dom.js';
 import { visible } from '../app/format.js';
-import { notice } from '../components/notice.js';
+import { notice } from './notice.js';
 
 const NAME_CHARS_MAX = 255;
 const SHOWN_CHARS_MAX = 60;
@@ -39,13 +39,17 @@ export function faultsOf(query, known) {
   return [...new Set(query.keys())].flatMap((name) => {
     const values = query.getAll(name);
     const check = Object.hasOwn(known, name) ? known[name] : undefined;
-    if (check === undefined)
-      return [`${quoted(name)} is not known here; known are ${Object.keys(known).join(', ')}.`];
+    if (check === undefined) return [`${quoted(name)} is not known here; ${list(Object.keys(known))}.`];
     if (values.length > 1) return [`${name} is given ${values.length} times; one can be shown.`];
     const value = values[0] ?? '';
     const fault = value === '' ? null : check(value);
     return fault === null ? [] : [`${name} ${quoted(value)} ${fault}.`];
   });
+}
+
+/** @param {string[]} names */
+function list(names) {
+  return names.length === 0 ? 'this page is asked for nothing' : `known are ${names.join(', ')}`;
 }
 
 /** The faults, with a way to be rid of them. @param {View} view @param {string[]} faults */
@@ -55,7 +59,7 @@ export function faultNotice(view, faults) {
   return notice(
     'bad',
     'asked',
-    `Nothing is listed: ${faults.join(' ')} `,
+    `Nothing is shown: ${faults.join(' ')} `,
     h('button', { type: 'button', class: 'link', 'data-test': 'clear-asked', onclick: clear }, 'Clear'),
   );
 }

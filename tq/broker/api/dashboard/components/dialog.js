@@ -1,7 +1,7 @@
 /** @file Questions to the visitor: a confirmation, a few fields, a name to type. One at a time, as a modal dialog. */
 
 import { h } from '../app/dom.js';
-import { visible } from '../app/format.js';
+import { legible, visible } from '../app/format.js';
 import { explain } from './notice.js';
 
 /** @typedef {import('../app/dom.js').Children} Children */
@@ -32,25 +32,32 @@ import { explain } from './notice.js';
  * @property {string} [typed] what has to be typed before the button works
  * @property {string} [test]
  * @property {boolean} [isRequired] it cannot be dismissed
+ * @property {AbortSignal} [until] aborted when there is nothing to ask any more
  * @property {(values: Values) => Promise<void>} [act] the thing itself; when it throws, the dialog says so and stays
  */
 
 /**
- * Ask, and return what was filled in, or null when it was dismissed.
+ * Ask, and return what was filled in, or null when it was dismissed, or when the visitor goes back to another page.
  * @param {Question} question
  * @returns {Promise<Values|null>}
  */
 export function ask(question) {
   return new Promise((resolve) => {
     const before = document.activeElement;
+    const over = new AbortController();
     /** @param {Values|null} values */
     const finish = (values) => {
+      if (over.signal.aborted) return;
+      over.abort();
       dialog.close();
       dialog.remove();
       if (before instanceof HTMLElement && before.isConnected) before.focus();
       resolve(values);
     };
     const dialog = build(question, finish);
+    const leave = () => finish(null);
+    if (!question.isRequired) window.addEventListener('popstate', leave, { signal: over.signal });
+    question.until?.addEventListener('abort', leave, { signal: over.signal });
     document.body.append(dialog);
     dialog.showModal();
     first(dialog)?.focus();
@@ -119,7 +126,7 @@ async function run(question, form, confirm, problem, finish) {
     await question.act?.(values);
     finish(values);
   } catch (error) {
-    problem.textContent = explain(error);
+    problem.textContent = legible(explain(error));
     problem.scrollIntoView({ block: 'nearest' });
     confirm.disabled = false;
   }

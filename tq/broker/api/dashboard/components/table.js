@@ -196,6 +196,11 @@ export function orderOf(text, usual) {
   return { by: wanted.replace(/^-/, ''), isDown: wanted.startsWith('-') };
 }
 
+/** What an address may ask for, of these orders. @param {Record<string, unknown>} orders */
+export function ordersOf(orders) {
+  return Object.keys(orders).flatMap((by) => [`-${by}`, by]);
+}
+
 /**
  * The order after a click on a header: downwards first, then the other way.
  * @param {Order} order @param {string} by

@@ -2,7 +2,7 @@
 
 import * as calls from '../app/calls.js';
 import { h } from '../app/dom.js';
-import { bytes } from '../app/format.js';
+import { bytes, meant, visible } from '../app/format.js';
 import { msgpackText } from '../app/msgpack.js';
 import { packJson } from '../app/msgpack_write.js';
 import { ask } from './dialog.js';
@@ -74,7 +74,8 @@ function repacked(text) {
 
 /** @param {Suggestions} suggestions @param {Task|undefined} like @param {Editable} editable @returns {Field[]} */
 function fields(suggestions, like, editable) {
-  const { types, queues } = suggestions;
+  const types = suggestions.types.map(visible);
+  const queues = suggestions.queues.map(visible);
   /** @type {(name: string, label: string, value: unknown, more?: Partial<Field>) => Field} */
   const half = (name, label, value, more = {}) => ({
     name,
@@ -85,8 +86,8 @@ function fields(suggestions, like, editable) {
   });
   const number = /** @type {const} */ ({ type: 'number', min: 0 });
   return [
-    half('task_type', 'Type', like?.task_type ?? '', { required: true, suggestions: types }),
-    half('queue', 'Queue', like?.queue ?? 'default', { required: true, suggestions: queues }),
+    half('task_type', 'Type', visible(like?.task_type ?? ''), { required: true, suggestions: types }),
+    half('queue', 'Queue', visible(like?.queue ?? 'default'), { required: true, suggestions: queues }),
     ...payloadFields(editable),
     half('priority', 'Priority', like?.priority ?? 150, { hint: '0–255, or high, normal, low' }),
     half('delay_seconds', 'Delay in seconds', 0, number),
@@ -95,6 +96,7 @@ function fields(suggestions, like, editable) {
     {
       name: 'dependencies',
       label: 'Depends on',
+      value: (like?.dependencies ?? []).join(' '),
       hint: 'Ids of tasks that must complete first, with spaces between',
     },
   ];
@@ -132,8 +134,8 @@ function bodyOf(given, taskId, payload, like) {
   const delay = Number(given['delay_seconds'] ?? 0);
   return {
     task_id: taskId,
-    task_type: given['task_type'],
-    queue: given['queue'],
+    task_type: meant(given['task_type'] ?? ''),
+    queue: meant(given['queue'] ?? ''),
     payload,
     priority: /^\d+$/.test(priority) ? Number(priority) : priority || null,
     ...(delay > 0 ? { delay_seconds: delay } : {}),

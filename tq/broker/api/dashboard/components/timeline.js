@@ -5,7 +5,7 @@
 
 import { nowMs } from '../app/clock.js';
 import { h, s, still } from '../app/dom.js';
-import { duration, firstLine, words } from '../app/format.js';
+import { duration, firstLine, visible, words } from '../app/format.js';
 import { outcomeBadge } from './badge.js';
 import { ago } from './time.js';
 
@@ -141,7 +141,7 @@ function entry(task, attempt, at) {
         h(
           'a',
           { href: `/workers?worker=${encodeURIComponent(attempt.worker_id)}`, 'data-link': true },
-          attempt.worker_id,
+          visible(attempt.worker_id),
         ),
         attempt.ended_at === null
           ? `, running for ${duration(nowMs() - Date.parse(attempt.started_at ?? ''))}`

@@ -27,6 +27,8 @@ const LAG_SCALE_MIN = 10;
 /** @type {import('../app/types.js').Page<Cluster, State>} */
 export const cluster = {
   name: 'cluster',
+  heading: 'Cluster',
+  asks: {},
   title: () => 'Cluster',
   state: () => ({ lags: new Map() }),
   everyMs: EVERY_MS,
@@ -132,7 +134,7 @@ function columns(view, found, state) {
     { title: 'Applied', number: true, room: 'wide', cell: (member) => known(member, member.applied_index) },
     { title: 'Commit lag', cell: (member) => lagPicture(member, state, 'commit') },
     { title: 'Apply lag', cell: (member) => lagPicture(member, state, 'apply') },
-    { title: 'Version', room: 'wider', cell: (member) => member.version || '–' },
+    { title: 'Version', room: 'widest', cell: (member) => member.version || '–' },
     { title: 'Snapshot', number: true, room: 'wide', cell: (member) => snapshot(member) },
     {
       title: 'Actions',

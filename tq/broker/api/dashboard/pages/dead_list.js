@@ -93,7 +93,7 @@ function history(task) {
           outcomeBadge(attempt.outcome),
           ' ',
           ago(attempt.ended_at),
-          h('span', { class: 'faint' }, ` on ${attempt.worker_id}`),
+          h('span', { class: 'faint' }, ` on ${visible(attempt.worker_id)}`),
         ),
         still(
           'pre',

@@ -4,11 +4,11 @@ import * as calls from '../app/calls.js';
 import { h } from '../app/dom.js';
 import { count, things, visible } from '../app/format.js';
 import { address } from '../app/router.js';
+import { aName, matching, oneOf } from '../components/asked.js';
 import { icon } from '../components/icon.js';
 import { nothing, notice } from '../components/notice.js';
-import { dataTable, nextOrder, orderOf, sorted } from '../components/table.js';
+import { dataTable, nextOrder, orderOf, ordersOf, sorted } from '../components/table.js';
 import { ago } from '../components/time.js';
-import { aName, faultNotice, faultsOf, matching, oneOf } from './asked.js';
 import { actOnTasks } from './bulk_tasks.js';
 import { deadList } from './dead_list.js';
 import { kindBar } from './filters.js';
@@ -17,7 +17,7 @@ import { queueLink, typeLink } from './links.js';
 /** @typedef {import('../app/types.js').DeadGroup} DeadGroup */
 /** @typedef {import('../app/types.js').DeadGroups} DeadGroups */
 /** @typedef {import('../app/types.js').View} View */
-/** @typedef {{found: DeadGroups, tasks: import('../app/types.js').TaskList|null, faults: string[]}} Data */
+/** @typedef {{found: DeadGroups, tasks: import('../app/types.js').TaskList|null}} Data */
 /** @typedef {{trail: string[]}} State */
 
 const EVERY_MS = 5_000;
@@ -37,20 +37,20 @@ const KNOWN = {
   task_type: aName,
   queue: aName,
   group: matching(/^[0-9a-f]{1,64}$/, 'group'),
-  sort: oneOf(Object.keys(ORDERS).flatMap((by) => [`-${by}`, by])),
+  sort: oneOf(ordersOf(ORDERS)),
   cursor: matching(/^[1-9]\d{0,17}$/, 'place in the list'),
 };
-const NONE = { groups: [], total: 0, scanned: 0, complete: true };
 
 /** @type {import('../app/types.js').Page<Data, State>} */
 export const dlq = {
   name: 'dlq',
+  heading: 'Dead letters',
+  asks: KNOWN,
+  filters: kindBar,
   title: () => 'Dead letters',
   state: () => ({ trail: [] }),
   everyMs: (data) => (data?.found.complete === false ? PARTIAL_EVERY_MS : EVERY_MS),
   load: async ({ route: { query }, signal }) => {
-    const faults = faultsOf(query, KNOWN);
-    if (faults.length > 0) return { found: NONE, tasks: null, faults };
     const group = query.get('group');
     const [found, tasks] = await Promise.all([
       calls.deadGroups({ queue: query.get('queue') ?? '', task_type: query.get('task_type') ?? '' }, signal),
@@ -66,15 +66,13 @@ export const dlq = {
             signal,
           ),
     ]);
-    return { found, tasks, faults };
+    return { found, tasks };
   },
   draw,
 };
 
 /** @param {View} view @param {Data} data @param {State} state */
-function draw(view, { found, tasks, faults }, state) {
-  if (faults.length > 0)
-    return [h('h1', { key: 'head' }, 'Dead letters'), kindBar(view), faultNotice(view, faults)];
+function draw(view, { found, tasks }, state) {
   const order = orderOf(view.route.query.get('sort'), '-count');
   const chosen = view.route.query.get('group');
   const group = found.groups.find((one) => one.fingerprint === chosen);

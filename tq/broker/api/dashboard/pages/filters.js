@@ -1,7 +1,7 @@
 /** @file The filters of the lists. They live in the address, so a filtered list can be shared and reloaded. */
 
 import { h } from '../app/dom.js';
-import { words } from '../app/format.js';
+import { meant, visible, words } from '../app/format.js';
 import { taskOrder } from './task_list.js';
 
 /** @typedef {import('../app/types.js').View} View */
@@ -62,7 +62,7 @@ function kindFields(view) {
     h(
       'datalist',
       { id: 'queues' },
-      queues.map((queue) => h('option', { value: queue })),
+      queues.map((queue) => h('option', { value: visible(queue) })),
     ),
   ];
 }
@@ -86,7 +86,7 @@ function orders({ by, isDown }) {
 function setter(view, name) {
   return (/** @type {Event} */ event) => {
     const { value } = /** @type {HTMLInputElement|HTMLSelectElement} */ (event.target);
-    view.setQuery({ [name]: value.trim(), ...ELSEWHERE });
+    view.setQuery({ [name]: meant(value.trim()), ...ELSEWHERE });
   };
 }
 
@@ -104,7 +104,7 @@ function field(view, name, text, list) {
     name,
     list,
     type: 'search',
-    value: view.route.query.get(name) ?? '',
+    value: visible(view.route.query.get(name) ?? ''),
     placeholder: 'any',
     autocomplete: 'off',
     spellcheck: 'false',

@@ -7,6 +7,7 @@ import { submitTask } from '../components/task_form.js';
 /** @type {import('../app/types.js').Page<null, null>} */
 export const locked = {
   name: 'locked',
+  heading: 'Nothing to read',
   title: () => 'Nothing to read',
   state: () => null,
   everyMs: Infinity,

@@ -6,6 +6,7 @@ import { nothing } from '../components/notice.js';
 /** @type {import('../app/types.js').Page<null, null>} */
 export const missing = {
   name: 'missing',
+  heading: 'No such page',
   title: () => 'No such page',
   state: () => null,
   everyMs: Infinity,

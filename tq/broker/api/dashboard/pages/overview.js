@@ -2,7 +2,7 @@
 
 import * as calls from '../app/calls.js';
 import { h } from '../app/dom.js';
-import { about, brief, count, duration, rate, things } from '../app/format.js';
+import { about, brief, count, duration, rate, things, words } from '../app/format.js';
 import { address } from '../app/router.js';
 import { lacksLeader, verdict } from '../app/watch.js';
 import { chart } from '../components/chart.js';
@@ -59,6 +59,8 @@ const STATES = /** @type {const} */ ([
 /** @type {import('../app/types.js').Page<Data, State>} */
 export const overview = {
   name: 'overview',
+  heading: 'Overview',
+  asks: {},
   title: () => 'Overview',
   state: () => ({ throughput: { at: null }, depth: { at: null }, kept: new Map(), numbers: null }),
   everyMs: EVERY_MS,
@@ -165,7 +167,7 @@ function states(stats) {
           'a',
           { href: address('/tasks', { status }), 'data-link': true, 'data-test': `count-${status}` },
           h('b', { title: count(stats[field]) }, brief(stats[field])),
-          h('span', null, status.replace('_', ' ')),
+          h('span', null, words(status)),
         ),
       ),
     ),

@@ -4,12 +4,13 @@ import * as calls from '../app/calls.js';
 import { h } from '../app/dom.js';
 import { brief, count, duration, rate, things, visible } from '../app/format.js';
 import { address } from '../app/router.js';
+import { oneOf } from '../components/asked.js';
 import { badge } from '../components/badge.js';
 import { startBulk } from '../components/bulk.js';
 import { ask } from '../components/dialog.js';
 import { icon } from '../components/icon.js';
 import { nothing, notice } from '../components/notice.js';
-import { dataTable, nextOrder, orderOf, sorted } from '../components/table.js';
+import { dataTable, nextOrder, orderOf, ordersOf, sorted } from '../components/table.js';
 import { toast } from '../components/toast.js';
 import { queueLink } from './links.js';
 import { unserved } from './unserved.js';
@@ -38,6 +39,8 @@ const ORDERS = /** @type {Record<string, (queue: Queue) => string|number>} */ ({
 /** @type {import('../app/types.js').Page<Queue[], null>} */
 export const queues = {
   name: 'queues',
+  heading: 'Queues',
+  asks: { sort: oneOf(ordersOf(ORDERS)) },
   title: () => 'Queues',
   state: () => null,
   everyMs: EVERY_MS,

@@ -12,21 +12,23 @@ import { fromBase64, payloadView, SMALL_BYTES } from '../components/payload.js';
 import { timeline } from '../components/timeline.js';
 import { toastError } from '../components/toast.js';
 import { withLinks } from './links.js';
-import { ENDED, cancel, clone, retry } from './task_actions.js';
+import { ENDED, canCancel, cancel, canRetry, clone, retry, takeBack } from './task_actions.js';
 import { facts } from './task_facts.js';
 
 /** @typedef {import('../app/types.js').Task} Task */
 /** @typedef {import('../app/types.js').View} View */
 /** @typedef {{data: Uint8Array|null, choice: {form: import('../components/payload.js').Form|null}}} Part */
-/** @typedef {{payload: Part, result: Part, isEnded: boolean, socket: WebSocket|null}} State */
+/** @typedef {{payload: Part, result: Part, isEnded: boolean, socket: WebSocket|null} & import('./task_actions.js').Asked} State */
 
 const EVERY_MS = 2_000;
 
 /** @type {import('../app/types.js').Page<Task|null, State>} */
 export const task = {
   name: 'task',
+  heading: 'Task',
+  asks: {},
   title: ({ params }) => `Task ${params[0]?.slice(0, 8)}`,
-  state: () => ({ payload: part(), result: part(), isEnded: false, socket: null }),
+  state: () => ({ payload: part(), result: part(), isEnded: false, socket: null, asking: null }),
   everyMs: EVERY_MS,
   load,
   draw,
@@ -59,6 +61,7 @@ async function load(view, state) {
     throw error;
   });
   if (found === null) return null;
+  takeBack(state, found);
   const isEnded = ENDED.has(found.status);
   if (state.isEnded && !isEnded) state.result.data = null;
   state.isEnded = isEnded;
@@ -92,7 +95,7 @@ function draw(view, found, state) {
     ];
   }
   return [
-    head(view, found),
+    head(view, found, state),
     reason(found),
     h(
       'div',
@@ -103,11 +106,10 @@ function draw(view, found, state) {
   ];
 }
 
-/** @param {View} view @param {Task} found */
-function head(view, found) {
-  const canCancel = !ENDED.has(found.status) && view.may('cancel_tasks');
-  const canRetry =
-    (found.status === 'dead_letter' || found.status === 'cancelled') && view.may('submit_tasks');
+/** @param {View} view @param {Task} found @param {State} state */
+function head(view, found, state) {
+  const offersCancel = canCancel(found.status) && view.may('cancel_tasks');
+  const offersRetry = canRetry(found.status) && view.may('submit_tasks');
   return h(
     'header',
     { class: 'page-head', key: 'head' },
@@ -118,22 +120,27 @@ function head(view, found) {
       badge(found.status),
       h('p', { class: 'faint' }, h('code', { 'data-test': 'task-id' }, found.task_id)),
     ),
-    canCancel
+    offersCancel
       ? h(
           'button',
           {
             type: 'button',
             class: 'danger-quiet',
             'data-test': 'cancel',
-            onclick: () => void cancel(view, found),
+            onclick: () => void cancel(view, found, state),
           },
           'Cancel',
         )
       : null,
-    canRetry
+    offersRetry
       ? h(
           'button',
-          { type: 'button', class: 'primary', 'data-test': 'retry', onclick: () => void retry(view, found) },
+          {
+            type: 'button',
+            class: 'primary',
+            'data-test': 'retry',
+            onclick: () => void retry(view, found, state),
+          },
           icon('retry'),
           'Retry',
         )

@@ -42,7 +42,7 @@ export function facts(found) {
     ['Payload', bytes(found.payload_bytes ?? 0)],
     ['Unique key', found.unique_key === null ? null : h('code', null, visible(found.unique_key))],
     ['Depends on', dependencies.length === 0 ? null : dependencyList(dependencies)],
-    ...Object.entries(metadata).map(([name, value]) => [name, h('code', null, value)]),
+    ...Object.entries(metadata).map(([name, value]) => [visible(name), h('code', null, visible(value))]),
   ]);
   return h(
     'dl',

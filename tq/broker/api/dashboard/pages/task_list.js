@@ -5,8 +5,8 @@
  */
 
 import * as calls from '../app/calls.js';
-import { count } from '../app/format.js';
-import { orderOf, sorted } from '../components/table.js';
+import { count, duration } from '../app/format.js';
+import { orderOf, ordersOf, sorted } from '../components/table.js';
 
 /** @typedef {import('../app/types.js').Task} Task */
 /** @typedef {import('../app/types.js').TaskFilter} TaskFilter */
@@ -17,7 +17,7 @@ const PAGE_TASKS = 50;
 const SORTED_MAX = 1_000;
 /** Begins the cursor of a page within what was sorted here; the broker's own are numbers. */
 const FROM = 'from-';
-const EVERY_MS = 4_000;
+const EVERY_MS = 2_000;
 /** Of a thousand tasks, which cost the broker as much as twenty pages. */
 const SORTED_EVERY_MS = 15_000;
 
@@ -37,11 +37,10 @@ const ORDERS = /** @type {Record<string, (task: Task) => string|number>} */ ({
  * @property {number} total how many match
  * @property {string|null} next the cursor of the page after it
  * @property {'broker'|'all'|'page'} reach
- * @property {string[]} faults what the address asks for and cannot be; then nothing was read
  */
 
 /** What an address may ask for as `sort`. */
-export const SORTS = ['created', ...Object.keys(ORDERS)].flatMap((by) => [`-${by}`, by]);
+export const SORTS = ordersOf({ created: null, ...ORDERS });
 
 /** The order an address asks for. @param {URLSearchParams} query @returns {Order} */
 export function taskOrder(query) {
@@ -71,14 +70,13 @@ export async function readRows(query, filter, signal) {
     },
     signal,
   );
-  if (isByCreation) return { ...found, next: found.next_cursor, reach: 'broker', faults: [] };
+  if (isByCreation) return { ...found, next: found.next_cursor, reach: 'broker' };
   if (found.total > SORTED_MAX) {
     return {
       ...found,
       tasks: sorted(found.tasks, order, ORDERS),
       next: found.next_cursor,
       reach: 'page',
-      faults: [],
     };
   }
   const isWhole = found.tasks.length === found.total;
@@ -95,12 +93,13 @@ function pageOf(all, order, from) {
     total: all.total,
     next: end < tasks.length ? `${FROM}${end}` : null,
     reach: 'all',
-    faults: [],
   };
 }
 
 /** What the order goes over, where that is not plain. @param {Rows} rows @param {Order} order @returns {string|null} */
 export function reachOf(rows, order) {
+  if (everyMs(rows) === SORTED_EVERY_MS)
+    return `All ${count(rows.total)} sorted by ${order.by}; sorted anew every ${duration(SORTED_EVERY_MS)} while they change.`;
   if (rows.reach !== 'page') return null;
   return `Sorted by ${order.by} within this page: more than ${count(SORTED_MAX)} tasks match, and their pages go by creation. Filter further to sort all of them.`;
 }

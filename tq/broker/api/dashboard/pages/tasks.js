@@ -2,13 +2,14 @@
 
 import * as calls from '../app/calls.js';
 import { h } from '../app/dom.js';
-import { count, things, visible } from '../app/format.js';
+import { count, things, visible, words } from '../app/format.js';
+import { tally } from '../app/watch.js';
+import { aName, matching, oneOf } from '../components/asked.js';
 import { nothing } from '../components/notice.js';
 import { nextOrder } from '../components/table.js';
 import { submitTask } from '../components/task_form.js';
 import { icon } from '../components/icon.js';
 import { actOnTasks, PERMISSIONS } from './bulk_tasks.js';
-import { aName, faultNotice, faultsOf, matching, oneOf } from './asked.js';
 import { filterBar, STATUSES } from './filters.js';
 import { everyMs, reachOf, readRows, SORTS, taskOrder } from './task_list.js';
 import { taskTable } from './task_table.js';
@@ -39,12 +40,16 @@ const KNOWN = {
 /** @type {import('../app/types.js').Page<Rows, State>} */
 export const tasks = {
   name: 'tasks',
+  heading: 'Tasks',
+  asks: KNOWN,
+  filters: filterBar,
   title: ({ query }) =>
-    ['Tasks', query.get('status')?.replace('_', ' '), visible(query.get('task_type') ?? '')]
+    ['Tasks', words(query.get('status') ?? ''), visible(query.get('task_type') ?? '')]
       .filter(Boolean)
       .join(' · '),
   state: () => ({ ids: new Set(), isAll: false, trail: [], filterShown: '' }),
   everyMs,
+  movedBy: tally,
   load,
   draw,
 };
@@ -62,8 +67,6 @@ function filterOf(query) {
 async function load(view, state) {
   const { query } = view.route;
   if (query.get(FORM) !== null) queueMicrotask(() => openForm(view));
-  const faults = faultsOf(query, KNOWN);
-  if (faults.length > 0) return { tasks: [], total: 0, next: null, reach: 'broker', faults };
   const filter = filterOf(query);
   const shown = JSON.stringify(filter);
   if (state.filterShown !== shown) {
@@ -98,8 +101,6 @@ async function submit(view) {
 
 /** @param {View} view @param {Rows} page @param {State} state */
 function draw(view, page, state) {
-  if (page.faults.length > 0)
-    return [h('h1', { key: 'head' }, 'Tasks'), filterBar(view), faultNotice(view, page.faults)];
   const order = taskOrder(view.route.query);
   const reach = reachOf(page, order);
   const canAct = view.may('cancel_tasks') || view.may('submit_tasks');

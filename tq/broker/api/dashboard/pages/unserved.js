@@ -1,10 +1,11 @@
 /** @file Types that wait and that no connected worker serves: how many, and the first of them. The same on every page. */
 
 import { h } from '../app/dom.js';
-import { count, things, visible } from '../app/format.js';
+import { clipped, count, things, visible } from '../app/format.js';
 import { address } from '../app/router.js';
 
 const SHOWN_MAX = 8;
+const NAME_CHARS_MAX = 60;
 
 /** @typedef {import('../app/types.js').Queue} Queue */
 
@@ -33,5 +34,10 @@ function one(queue, type) {
   const href = address('/tasks', { status: 'pending', task_type: type, queue: queue.queue });
   const known = queue.task_types?.find((found) => found.task_type === type);
   const waiting = known === undefined ? '' : ` (${things(known.pending, 'task waits', 'tasks wait')})`;
-  return [h('a', { href, 'data-link': true }, visible(type)), ` on queue ${visible(queue.queue)}${waiting}`];
+  return [
+    h('a', { href, 'data-link': true, title: visible(type) }, clipped(visible(type), NAME_CHARS_MAX)),
+    ' on queue ',
+    h('bdi', { title: visible(queue.queue) }, clipped(visible(queue.queue), NAME_CHARS_MAX)),
+    waiting,
+  ];
 }

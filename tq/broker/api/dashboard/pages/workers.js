@@ -3,11 +3,12 @@
 import * as calls from '../app/calls.js';
 import { h, s } from '../app/dom.js';
 import { bytes, things, visible } from '../app/format.js';
+import { aName, oneOf } from '../components/asked.js';
 import { badge } from '../components/badge.js';
 import { ask } from '../components/dialog.js';
 import { icon } from '../components/icon.js';
 import { nothing } from '../components/notice.js';
-import { dataTable, nextOrder, orderOf, sorted } from '../components/table.js';
+import { dataTable, nextOrder, orderOf, ordersOf, sorted } from '../components/table.js';
 import { ago } from '../components/time.js';
 import { toast } from '../components/toast.js';
 import { names, taskLink } from './links.js';
@@ -35,7 +36,9 @@ const ORDERS = /** @type {Record<string, (worker: Worker) => string|number>} */ 
 /** @type {import('../app/types.js').Page<Data, null>} */
 export const workers = {
   name: 'workers',
-  title: ({ query }) => query.get('worker') ?? 'Workers',
+  heading: 'Workers',
+  asks: { worker: aName, sort: oneOf(ordersOf(ORDERS)) },
+  title: ({ query }) => visible(query.get('worker') ?? 'Workers'),
   state: () => null,
   everyMs: EVERY_MS,
   load: async ({ route, signal }) => {
@@ -121,7 +124,7 @@ function columns(view) {
       title: 'Host',
       sort: 'host',
       room: 'wide',
-      cell: (worker) => [worker.host, h('span', { class: 'faint' }, ` ${worker.pid}`)],
+      cell: (worker) => [visible(worker.host), h('span', { class: 'faint' }, ` ${worker.pid}`)],
     },
     { title: 'Version', room: 'wider', cell: (worker) => worker.version },
     {
@@ -235,7 +238,7 @@ function served(worker) {
     null,
     `Connected `,
     ago(worker.connected_at),
-    ` from ${worker.host}, pid ${worker.pid}, version ${worker.version}. Serves `,
+    ` from ${visible(worker.host)}, pid ${worker.pid}, version ${visible(worker.version)}. Serves `,
     worker.task_types.map(visible).join(', '),
     ' on ',
     worker.queues.length === 0 ? 'all queues' : worker.queues.map(visible).join(', '),
