@@ -276,6 +276,9 @@ class _FromStandardLogging(logging.Handler):
     """Lines of the standard library's logging, in our shape."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if isinstance(record.args, tuple):
+            # grpcio logs a header that is no text, as it came: it may be a key.
+            record.args = tuple(map(_withheld, record.args))
         try:
             message = record.getMessage()
         except (TypeError, ValueError):
@@ -284,6 +287,11 @@ class _FromStandardLogging(logging.Handler):
         write: dict[str, Callable[..., None]] = {"WARNING": logger.warning, "ERROR": logger.error}
         fields = {"exc_info": record.exc_info} if record.exc_info else {}
         write.get(record.levelname, logger.critical)("library_log", message, **fields)
+
+
+def _withheld(value: object) -> object:
+    """Bytes that a library would show: nobody knows what they are."""
+    return f"<{len(value)} bytes>" if isinstance(value, bytes | bytearray) else value
 
 
 def _take_over_standard_logging(level: int) -> None:

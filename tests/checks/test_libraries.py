@@ -16,8 +16,8 @@ IMPORTERS: dict[str, tuple[str, ...]] = {
     "fastapi": ("tq/broker/api/rest/",),
     "google": ("tq/proto/", "tq/broker/api/grpc/"),
     "grpc": ("tq/proto/", "tq/broker/api/grpc/"),
-    "grpc_health": ("tq/broker/api/grpc/door.py",),
-    "grpc_reflection": ("tq/broker/api/grpc/door.py",),
+    "grpc_health": ("tq/broker/api/grpc/door.py", "tq/broker/api/grpc/health.py"),
+    "grpc_reflection": ("tq/broker/api/grpc/reflection.py",),
     "hiredis": ("tq/broker/adapters/stackduck/wire.py",),
     "h11": ("tq/broker/api/rest/http_connection.py",),
     "msgpack": (

@@ -16,6 +16,7 @@ import uvloop
 from google.protobuf.message import Message
 
 from tests.engine.harness import Engine
+from tests.grpc.raw import RawClient
 from tq.broker.access import Access, OpenAccess
 from tq.broker.admission import Admission, Limits
 from tq.broker.api.grpc.door import GrpcDoor
@@ -231,6 +232,7 @@ class Serving:
     address: str
     client: Client
     channels: list[grpc.aio.Channel] = field(default_factory=list)
+    raws: list[RawClient] = field(default_factory=list)
 
     def connect(
         self, key: str = "", *, options: Sequence[tuple[str, Any]] = (), ca: bytes | None = None
@@ -243,6 +245,11 @@ class Serving:
             channel = grpc.aio.secure_channel(self.address, grpc.ssl_channel_credentials(ca), options=own)
         self.channels.append(channel)
         return Client(channel, key)
+
+    def raw(self, *, window: int = 65_535) -> RawClient:
+        """A client without a library. window: see there."""
+        self.raws.append(RawClient(self.address, window=window))
+        return self.raws[-1]
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Let the loop turn until the condition holds. Raises TimeoutError after WAIT_S."""
@@ -300,6 +307,8 @@ async def serving(
     finally:
         for channel in here.channels:
             await channel.close()
+        for raw in here.raws:
+            raw.close()
         door.stop_accepting()
         await door.close(0)
         await engine.stop()

@@ -9,12 +9,13 @@ Rules of the file:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, NamedTuple, NoReturn, Protocol, TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import grpc
 
 from tq.broker.api.grpc import core
+from tq.broker.api.grpc.large_answers import LARGE_BYTES
 from tq.errors import BadRequest, TqError, Unsupported
 from tq.logs import get_logger
 
@@ -27,8 +28,6 @@ WRITES_PER_TURN = 32
 DEADLINE_S_MAX = 1e9
 """Beyond is grpc's way of saying that there is none."""
 
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | Prompt"
-
 
 class Prompt(NamedTuple):
     """A unary method without task, future or coroutine: it calls `answer` or `end` of its call, at once or later.
@@ -37,6 +36,22 @@ class Prompt(NamedTuple):
     """
 
     begin: Callable[[Call, bytes], None]
+
+
+class Asked(NamedTuple):
+    """A method of one request, as a coroutine. serve: gets the call and the request's bytes, and answers or writes."""
+
+    serve: Callable[[Call, bytes], Awaitable[None]]
+
+
+class TwoWay(NamedTuple):
+    """A method of many requests, as a coroutine that reads them from the call."""
+
+    serve: Callable[[Call], Awaitable[None]]
+
+
+Handler: TypeAlias = Prompt | Asked | TwoWay
+"""A coroutine that returns has ended its call: with the status OK, if it has not said another."""
 
 
 class Host(Protocol):
@@ -48,6 +63,10 @@ class Host(Protocol):
 
     def refuse(self, call: Call, error: TqError) -> None:
         """End the call with an error's status."""
+        ...
+
+    def refuse_answer(self, call: Call, size: int) -> TqError | None:
+        """Why an answer of so many bytes may not be sent; None when it may, and then it counts until the call is over."""
         ...
 
     def look(self) -> None:
@@ -63,16 +82,6 @@ class CallOver(Exception):
     """The peer is gone, or the status has been sent."""
 
 
-class Aborted(Exception):
-    """Raised through the handler: the call ends with this status."""
-
-    def __init__(self, code: grpc.StatusCode, details: str, trailing: core.Metadata) -> None:
-        super().__init__(details)
-        self.code = code
-        self.details = details
-        self.trailing = trailing
-
-
 class Call:
     """The context of one handler. All methods run on the event loop."""
 
@@ -84,6 +93,7 @@ class Call:
         self._handler = handler
         self._host = host
         self._task: asyncio.Task[None] | None = None
+        self._is_asked = False
         self._has_begun_answer = False
         self._is_ended = False
         self._is_closed = False
@@ -93,14 +103,26 @@ class Call:
 
     def begin(self) -> None:
         """Serve it; never raises."""
-        if not isinstance(self._handler, Prompt):
+        handler = self._handler
+        if not isinstance(handler, Prompt):
             self.watch()
-        if self._handler is None:
+        if handler is None:
             self._host.refuse(self, Unsupported("there is no such method"))
-        elif not isinstance(self._handler, Prompt) and self._handler.request_streaming:
-            self._run(self._stream(self))
+        elif isinstance(handler, TwoWay):
+            self._is_asked = True
+            self._run(handler.serve, self)
         else:
             core.receive_message(self._call, self._asked)
+
+    @property
+    def awaits_request(self) -> bool:
+        """Whether nothing has been asked yet."""
+        return not (self._is_asked or self._is_ended)
+
+    @property
+    def awaits_reader(self) -> bool:
+        """Whether all is said, and the peer has not taken it yet."""
+        return self._is_ended and not self._is_said
 
     def watch(self) -> None:
         """Hear of it when the caller leaves.
@@ -110,6 +132,11 @@ class Call:
         if not (self._is_watched or self._is_ended):
             self._is_watched = True
             core.receive_close(self._call, self._closed)
+
+    def cut(self) -> None:
+        """End it without a status of ours, or what is left of it: a status would wait behind what is not read."""
+        if self._call is not None:
+            core.cancel(self._call)
 
     def abandon(self) -> None:
         """The server was told to cut all calls, and waits until nobody holds one of the core's."""
@@ -143,13 +170,9 @@ class Call:
 
         core.receive_message(self._call, arrived)
         data = await waiter
-        return EOF if data is None else self._read(data)
+        return EOF if data is None else data
 
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        while (message := await self.read()) is not EOF:
-            yield message
-
-    async def write(self, message: Any) -> None:
+    async def write(self, data: bytes) -> None:
         """Return when the core has taken it, which is when the peer has room for it. Raises CallOver."""
         if self._is_ended or self._is_closed:
             raise CallOver
@@ -160,7 +183,7 @@ class Call:
                 waiter.set_result(event.success)
 
         is_first, self._has_begun_answer = not self._has_begun_answer, True
-        core.send(self._call, self._bytes_of(message), taken, is_first=is_first)
+        core.send(self._call, data, taken, is_first=is_first)
         self._host.look()
         self._writes += 1
         if waiter.done() and self._writes % WRITES_PER_TURN == 0:
@@ -168,15 +191,14 @@ class Call:
         if not await waiter:
             raise CallOver
 
-    async def abort(
-        self, code: grpc.StatusCode, details: str = "", trailing_metadata: core.Metadata = ()
-    ) -> NoReturn:
-        """End the call with this status, by raising through the handler."""
-        raise Aborted(code, details, trailing_metadata)
-
     def answer(self, data: bytes) -> None:
         """The answer of a unary call, and with it its end; nothing when it has ended."""
-        if not self._is_ended:
+        if self._is_ended:
+            return
+        refusal = self._host.refuse_answer(self, len(data)) if len(data) > LARGE_BYTES else None
+        if refusal is not None:
+            self._host.refuse(self, refusal)
+        else:
             self._is_ended = True
             core.send_last(self._call, data, self._said, with_close=self._watches_to_the_end())
 
@@ -203,69 +225,39 @@ class Call:
         data = core.message_of(event)
         if self._is_closed or self._is_ended:
             return
+        self._is_asked = True
+        handler = self._handler
         if data is None:
             self._host.refuse(self, BadRequest("there was no request"))
-        elif isinstance(self._handler, Prompt):
-            self._handler.begin(self, data)
-        elif self._coroutine_handler.response_streaming:
-            self._run(self._stream(self._read(data)))
+        elif isinstance(handler, Prompt):
+            handler.begin(self, data)
         else:
-            self._run(self._answer(data))
+            assert isinstance(handler, Asked), "the others ask for no single request"
+            self._run(handler.serve, self, data)
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._guard(work))
+    def _run(self, serve: Callable[..., Awaitable[None]], *asked: object) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._guard(serve, asked))
+        # A task that is cancelled before its first step never gets as far as to say that it ends.
+        self._task.add_done_callback(lambda _: self._cut())
 
-    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _guard(self, serve: Callable[..., Awaitable[None]], asked: tuple[object, ...]) -> None:
         try:
-            await work
-        except Aborted as aborted:
-            self.end(aborted.code, aborted.details, aborted.trailing)
+            await serve(*asked)
         except CallOver:
-            self._cut()
-        except asyncio.CancelledError:
-            self._cut()
-            raise
+            return
         except Exception as error:  # noqa: BLE001  the top of a call; who calls learns no more than that
             _log.error("call_failed", f"a defect behind a gRPC call: {type(error).__name__}", exc_info=error)
             self.end(grpc.StatusCode.INTERNAL, "a defect in the broker; its log says more")
-
-    async def _answer(self, data: bytes) -> None:
-        behaviour: Any = self._coroutine_handler.unary_unary
-        self.answer(self._bytes_of(await behaviour(self._read(data), self)))
-
-    async def _stream(self, asked: Any) -> None:
-        handler = self._coroutine_handler
-        behaviour: Any = handler.stream_stream if handler.request_streaming else handler.unary_stream
-        answering = behaviour(asked, self)
-        if isinstance(answering, AsyncIterator):
-            async for message in answering:
-                await self.write(message)
         else:
-            await answering
-        self.end(grpc.StatusCode.OK, "")
-
-    @property
-    def _coroutine_handler(self) -> grpc.RpcMethodHandler[Any, Any]:
-        handler = self._handler
-        assert handler is not None and not isinstance(handler, Prompt), "it has no coroutine"
-        return handler
-
-    def _read(self, data: bytes) -> Any:
-        read = self._coroutine_handler.request_deserializer
-        return data if read is None else read(data)
-
-    def _bytes_of(self, message: Any) -> bytes:
-        write = self._coroutine_handler.response_serializer
-        found: bytes = message if write is None else write(message)
-        return found
+            self.end(grpc.StatusCode.OK, "")
 
     # ------------------------------------------------------------ its end
 
     def _cut(self) -> None:
-        """A status would wait behind what is not read."""
+        """The handler is done and has said nothing of an end."""
         if not self._is_ended:
             self._is_ended = self._is_said = True
-            core.cancel(self._call)
+            self.cut()
             self._look_if_over()
 
     def _watches_to_the_end(self) -> bool:

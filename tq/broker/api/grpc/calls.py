@@ -18,7 +18,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from tq.broker.admission import Admission
-from tq.broker.api.grpc.call import Call, CallOver, Handler
+from tq.broker.api.grpc.call import Asked, Call, CallOver, Handler, TwoWay
 from tq.broker.api.recognition import recognise
 from tq.broker.api.status_map import status_of
 from tq.broker.backend import Peer
@@ -63,7 +63,7 @@ class Calls:
         self.observer = observer
         self.silent = Silent()
         self._bytes_in_flight = 0
-        self._lasting: dict[Ending, Caller] = {}
+        self._lasting: dict[Ending, Caller | None] = {}
         self._ended: TqError | None = None
 
     # ------------------------------------------------------------ who is it
@@ -86,44 +86,41 @@ class Calls:
     def unary(self, method: Unary) -> Handler:
         """A handler that answers with what the method returns, or with the error it raises."""
 
-        async def handle(data: bytes, context: Context) -> bytes:
+        async def serve(context: Context, data: bytes) -> None:
             self.take(len(data))
             try:
-                return (await method(context, data)).SerializeToString()
+                context.answer((await method(context, data)).SerializeToString())
             except TqError as error:
                 self.refuse(context, error)
             except Exception as error:  # noqa: BLE001  the top of a call
                 self.confess(context, error)
             finally:
                 self.give_back(len(data))
-            return b""  # which nobody gets: the call has ended
 
-        return grpc.unary_unary_rpc_method_handler(handle)
+        return Asked(serve)
 
     def streaming(self, method: Callable[[Context, bytes], Awaitable[None]]) -> Handler:
         """A handler of one request that writes what it has to say to the context."""
 
-        async def handle(data: bytes, context: Context) -> None:
+        async def serve(context: Context, data: bytes) -> None:
             await self.guard(context, method(context, data))
 
-        return grpc.unary_stream_rpc_method_handler(handle)
+        return Asked(serve)
 
     def two_way(self, method: Callable[[Context], Awaitable[None]]) -> Handler:
         """A handler that reads from the context and writes to it."""
 
-        async def handle(_requests: object, context: Context) -> None:
+        async def serve(context: Context) -> None:
             await self.guard(context, method(context))
 
-        return grpc.stream_stream_rpc_method_handler(handle)
+        return TwoWay(serve)
 
     async def guard(self, context: Context, work: Awaitable[None]) -> None:
         """Do it; what it raises becomes the status of the call."""
         try:
             await work
         except Unread as error:
-            self.observer.rejections[BrokerUnavailable.code] += 1
-            _log.warning("stream_cut", str(error), peer=context.peer())
-            # A status would wait behind what is not read.
+            self.note_unread(context, str(error))
             raise CallOver from error
         except TqError as error:
             self.refuse(context, error)
@@ -138,6 +135,11 @@ class Calls:
                 await context.write(data)
         except TimeoutError:
             raise Unread(f"a message of {len(data)} bytes was not read in {seconds:g} s") from None
+
+    def note_unread(self, context: Context, text: str) -> None:
+        """A call is cut because its caller does not read."""
+        self.observer.rejections[BrokerUnavailable.code] += 1
+        _log.warning("stream_cut", text, peer=context.peer())
 
     def refuse(self, context: Context, error: TqError) -> None:
         """End the call with the status, text and trailing metadata of an error."""
@@ -168,8 +170,11 @@ class Calls:
 
     # ------------------------------------------------------------ what lasts
 
-    def hold(self, lasting: Ending, caller: Caller) -> None:
-        """Tell it when the door closes, or the caller's key is withdrawn. Raises BrokerUnavailable once it closes."""
+    def hold(self, lasting: Ending, caller: Caller | None) -> None:
+        """Tell it when the door closes, or the caller's key is withdrawn. Raises BrokerUnavailable once it closes.
+
+        caller: None for what needs no key.
+        """
         if self._ended is not None:
             raise self._ended
         self._lasting[lasting] = caller
@@ -185,7 +190,7 @@ class Calls:
     def sweep(self) -> None:
         """End what lasts with a key that does not hold any more."""
         for lasting, caller in list(self._lasting.items()):
-            if not self.service.knows(caller):
+            if caller is not None and not self.service.knows(caller):
                 name = caller.principal.name
                 lasting.end(
                     AuthenticationFailed(
@@ -196,7 +201,8 @@ class Calls:
     def announce(self, push: Push) -> None:
         """Push to whatever lasts and can be pushed to."""
         for caller in list(self._lasting.values()):
-            caller.peer.push(push)
+            if caller is not None:
+                caller.peer.push(push)
 
     def end_all(self, error: TqError) -> None:
         """End whatever lasts, and let nothing more begin that would."""

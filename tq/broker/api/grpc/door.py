@@ -15,16 +15,16 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import grpc
-from grpc_health.v1 import health, health_pb2
-from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
-from grpc_reflection.v1alpha import reflection
-from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
+from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from tq.broker.admission import Admission, Limits
 from tq.broker.api.grpc.call import Handler
 from tq.broker.api.grpc.calls import MESSAGE_BYTES_MAX, Calls
 from tq.broker.api.grpc.events import Events
+from tq.broker.api.grpc.health import Health
+from tq.broker.api.grpc.reflection import Reflection
 from tq.broker.api.grpc.server import Server
+from tq.broker.api.grpc.strangers import Strangers
 from tq.broker.api.grpc.task_queue import TaskQueue
 from tq.broker.api.grpc.updates import Updates
 from tq.broker.api.grpc.work import Work
@@ -91,15 +91,18 @@ class GrpcDoor:
         self._calls = calls = Calls(service, admission, observer)
         self._additions = tuple(make(calls) for make in additions)
         task_queue = (TaskQueue(calls, new_id=new_id), Updates(calls, feed), Work(calls))
-        self._services = {
+        services = {
             SERVICE: {name: each for part in task_queue for name, each in part.handlers().items()},
             **{addition.name: addition.handlers() for addition in self._additions},
         }
-        self._health = health.aio.HealthServicer()
+        self._names = ("", *services)
+        strangers = Strangers(calls)
+        self._health = Health(calls, strangers)
+        described = Reflection(calls, strangers, (*services, self._health.name))
+        self._services = services | {each.name: each.handlers() for each in (self._health, described)}
         self._events: Events | None = None
         self._servers: list[Server] = []
         self._sweeper: asyncio.TimerHandle | None = None
-        self._chores: set[asyncio.Task[None]] = set()
 
     async def open(self, host: str, port: int, tls: TlsContext | None = None) -> tuple[str, int]:
         """Listen, and return the address taken: port 0 lets the system choose. Raises OSError.
@@ -116,25 +119,21 @@ class GrpcDoor:
             raise _os_error(host, port) from error
         server.start()
         self._servers.append(server)
-        await self._say(health_pb2.HealthCheckResponse.SERVING)
+        self._health.say(HealthCheckResponse.SERVING, self._names)
         if self._sweeper is None:
             self._sweep()
         return host, bound
 
     def _make_server(self, events: Events) -> Server:
-        options = _options(self._calls.limits)
         server = Server(
             events,
-            options,
+            _options(self._calls.limits),
+            self._calls,
             calls_max=CALLS_MAX,
             now_s=lambda: self._clock.now_ms() / 1000,
-            refuse=self._calls.refuse,
         )
         for name, handlers in self._services.items():
-            server.add_registered_method_handlers(name, handlers)
-        add_HealthServicer_to_server(self._health, server)
-        names = (*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), server)
+            server.serve(name, handlers)
         return server
 
     @property
@@ -147,16 +146,17 @@ class GrpcDoor:
         """Calls and streams under way."""
         return sum(server.calls_count for server in self._servers)
 
+    @property
+    def unread_bytes(self) -> int:
+        """Of large answers that their callers have not read yet."""
+        return sum(server.unread_bytes for server in self._servers)
+
     # ------------------------------------------------------------ closing, in this order
 
     def stop_accepting(self) -> None:
         """Say NOT_SERVING; those who are connected stay, and their calls are answered as the service says."""
         if self._servers:
-            chore = asyncio.get_running_loop().create_task(
-                self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
-            )
-            self._chores.add(chore)
-            chore.add_done_callback(self._chores.discard)
+            self._health.say(HealthCheckResponse.NOT_SERVING, self._names)
         for addition in self._additions:
             addition.stop()
 
@@ -170,20 +170,17 @@ class GrpcDoor:
             self._sweeper.cancel()
             self._sweeper = None
         self._calls.end_all(BrokerUnavailable("the broker stopped", retry_after_ms=0))
-        await asyncio.gather(*(server.stop(grace_ms / 1000) for server in self._servers), *self._chores)
+        await asyncio.gather(*(server.stop(grace_ms / 1000) for server in self._servers))
         if self._events is not None:
             events, self._events = self._events, None
             await events.close()
 
-    async def _say(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-        for name in ("", *self._services):
-            await self._health.set(name, status)
-
     def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
         self._calls.sweep()
         for server in self._servers:
-            server.sweep()
-        self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+            server.sweep(loop.time())
+        self._sweeper = loop.call_later(SWEEP_S, self._sweep)
 
 
 def _options(limits: Limits) -> list[tuple[str, int]]:

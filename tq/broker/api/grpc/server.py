@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
 
 from tq.broker.api.grpc import core
-from tq.broker.api.grpc.call import Call, Handler, Prompt
+from tq.broker.api.grpc.call import Call, Handler
+from tq.broker.api.grpc.calls import Calls
 from tq.broker.api.grpc.events import Events
-from tq.errors import RateLimited, TqError
+from tq.broker.api.grpc.large_answers import LargeAnswers
+from tq.errors import BadRequest, BrokerUnavailable, RateLimited
 
 TOO_MANY_RETRY_MS = 1_000
 ACCEPTING = 128
@@ -20,40 +21,41 @@ ACCEPTING = 128
 
 
 class Server:
-    """Made, then `add_...`, `listen`, `start`, `stop`; all on the event loop."""
+    """Made, then `serve`, `listen`, `start`, `stop`; all on the event loop."""
 
     def __init__(
         self,
         events: Events,
         options: Sequence[tuple[str, int]],
+        calls: Calls,
         *,
         calls_max: int,
         now_s: Callable[[], float],
-        refuse: Callable[[Call, TqError], None],
     ) -> None:
-        """calls_max: calls at a time; one more is answered RATE_LIMITED. now_s: wall time.
-
-        refuse: ends a call with an error's status.
-        """
+        """calls_max: calls at a time; one more is answered RATE_LIMITED. now_s: wall time."""
         self._queue = events.queue
         self.look = events.look
         self._server = core.server(options, self._queue)
+        self._shared = calls
+        self.refuse = calls.refuse
         self._calls_max = calls_max
         self.now_s = now_s
-        self.refuse = refuse
         self._handlers: dict[bytes, Handler] = {}
-        self._calls: set[Call] = set()
+        self._calls: dict[Call, None] = {}
+        """in the order they came"""
+        self._answers = LargeAnswers(calls.limits.out_max_bytes, take=calls.take, give_back=calls.give_back)
+        self.refuse_answer = self._answers.add
+        self._standing: dict[Call, tuple[bool, float]] = {}
+        """Those that wait for their peer: whether it has to read, and since when; as of the last sweep."""
+        self._is_all_asked = False
+        """Whether none was found that waits for its request since the last sweep."""
         self._is_stopping = False
         self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
-        """handlers: method name -> handler. The name is grpc's: generated code calls it."""
+    def serve(self, service: str, handlers: Mapping[str, Handler]) -> None:
+        """handlers: method name -> handler."""
         for name, handler in handlers.items():
-            if not _is_left_out(handler):
-                self._handlers[f"/{service}/{name}".encode()] = handler
-
-    def add_generic_rpc_handlers(self, handlers: Iterable[object]) -> None:
-        """Generated code says everything twice; the other way is enough."""
+            self._handlers[f"/{service}/{name}".encode()] = handler
 
     def listen(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
         """The port taken; before `start`. Raises RuntimeError."""
@@ -69,6 +71,11 @@ class Server:
         """Calls under way; those that are refused at once are not counted."""
         return len(self._calls)
 
+    @property
+    def unread_bytes(self) -> int:
+        """Of large answers that their callers have not read yet."""
+        return self._answers.bytes_total
+
     async def stop(self, grace_s: float) -> None:
         """Take no more calls; those under way have so long, then they are cut. Calling it twice is allowed."""
         if not self._is_stopping:
@@ -83,41 +90,73 @@ class Server:
                 call.abandon()
             await asyncio.shield(self._stopped)
 
-    def sweep(self) -> None:
-        """To be called about once a second: callers that have left while their call goes on are noticed by the next."""
+    def over(self, call: Call) -> None:
+        self._calls.pop(call, None)
+        self._answers.drop(call)
+
+    # ------------------------------------------------------------ those who keep us waiting
+
+    def sweep(self, now_s: float) -> None:
+        """To be called about once a second: end calls whose peers neither ask nor read, and notice those who left.
+
+        now_s: by a monotonic clock.
+        """
+        self._is_all_asked = False
+        standing: dict[Call, tuple[bool, float]] = {}
         for call in tuple(self._calls):
             call.watch()
+            if call.awaits_request or call.awaits_reader:
+                found = call.awaits_reader, now_s
+                known = self._standing.get(call, found)
+                standing[call] = known if known[0] == found[0] else found
+        self._standing = standing
+        for call, (has_to_read, since_s) in standing.items():
+            self._end_if_due(call, has_to_read, (now_s - since_s) * 1000)
 
-    def over(self, call: Call) -> None:
-        self._calls.discard(call)
+    def _end_if_due(self, call: Call, has_to_read: bool, waited_ms: float) -> None:
+        limits = self._shared.limits
+        if has_to_read and waited_ms >= limits.unread_ms:
+            self._shared.note_unread(call, f"an answer was not read in {limits.unread_ms / 1000:g} s")
+            call.cut()
+        elif not has_to_read and waited_ms >= limits.idle_ms:
+            self.refuse(call, BadRequest(f"the request did not come in {limits.idle_ms / 1000:g} s"))
+
+    def _make_room(self) -> bool:
+        """Let the call give way that has waited longest for its request, if there is one."""
+        if self._is_all_asked:
+            return False
+        idle = next((call for call in self._calls if call.awaits_request), None)
+        if idle is None:
+            self._is_all_asked = True
+            return False
+        self.refuse(idle, self._too_many())
+        return True
+
+    # ------------------------------------------------------------ those who come
 
     def _accept(self) -> None:
         self._server.request_call(self._queue, self._queue, self._accepted)
 
     def _accepted(self, event: Any) -> None:
-        if self._is_stopping:
-            # The core sends back what it was asked for and has not got; a call that came just now is let go of.
-            return
-        self._accept()
+        if not self._is_stopping:
+            self._accept()
         if not event.success:
+            # The core sends back what it was asked for and has not got.
             return
         call = Call(event, self._handlers.get(event.call_details.method), self)
-        if len(self._calls) >= self._calls_max:
-            text = f"{self._calls_max} calls are under way, the limit; wait for one, or batch"
-            self.refuse(call, RateLimited(text, retry_after_ms=TOO_MANY_RETRY_MS))
+        if self._is_stopping:
+            self.refuse(call, BrokerUnavailable("the broker stopped"))
+        elif len(self._calls) >= self._calls_max and not self._make_room():
+            self.refuse(call, self._too_many())
         else:
-            self._calls.add(call)
+            self._calls[call] = None
             call.begin()
+
+    def _too_many(self) -> RateLimited:
+        text = f"{self._calls_max} calls are under way, the limit; wait for one, or batch"
+        return RateLimited(text, retry_after_ms=TOO_MANY_RETRY_MS)
 
     def _shut_down(self, _event: Any) -> None:
         self._server.destroy()
         if not self._stopped.done():
             self._stopped.set_result(None)
-
-
-def _is_left_out(handler: Handler) -> bool:
-    """Generated code has something to call for every method of a service, those too that nobody has written."""
-    if isinstance(handler, Prompt):
-        return False
-    behaviour = handler.unary_unary or handler.unary_stream or handler.stream_stream
-    return not (inspect.iscoroutinefunction(behaviour) or inspect.isasyncgenfunction(behaviour))
