@@ -10,7 +10,7 @@ from tq.verbs import Settle, SettleItem
 async def fail(engine: Engine, *specs: TaskSpec, error: str = "it broke") -> list[bytes]:
     """Submit tasks and let a worker fail each for good."""
     ids = await engine.submit(*specs)
-    worker = await engine.worker(capacity=len(ids))
+    worker = await engine.worker(capacity=len(ids), types=tuple(sorted({one.task_type for one in specs})))
     tasks = await worker.delivered(len(ids))
     items = tuple(
         SettleItem(task.task_id, task.token, int(Cause.FATAL), error=error.format(n))

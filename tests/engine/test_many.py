@@ -182,6 +182,22 @@ def test_short_pages_of_a_group_lead_on_to_all_of_it() -> None:
     with_engine(scenario)
 
 
+@pytest.mark.usefixtures("few")
+def test_a_group_is_found_at_once_under_many_dead_letters_of_other_types() -> None:
+    async def scenario(engine: Engine) -> None:
+        rare = await fail(engine, *[spec() for _ in range(2)], error="rare")
+        await fail(engine, *[spec("other") for _ in range(6)], error="usual")
+        found = await surveyed(engine, 8)
+        (group,) = [one.fingerprint for one in found.groups if one.task_type == "echo"]
+
+        page = await engine.call(ListTasks(fingerprint=group, limit=10))
+
+        assert isinstance(page, TaskPage)
+        assert [one.task_id for one in page.tasks] == rare[::-1]
+
+    with_engine(scenario)
+
+
 def test_askers_at_one_time_share_the_looking() -> None:
     async def scenario(engine: Engine) -> None:
         await fail(engine, spec())

@@ -48,8 +48,11 @@ class DeadLetterReader:
                 done(reply)
                 return
             assert isinstance(reply, DeadLetters), "groups are answered with groups"
-            total = sum(group.tasks for group in reply.groups if group.fingerprint == fingerprint)
-            self._search(peer, chosen, fingerprint, limit=limit, cursor=cursor, total=total, done=done)
+            group = next((one for one in reply.groups if one.fingerprint == fingerprint), None)
+            # A group is of one type and queue: where they are known, the dead letters of no other are looked at.
+            within = chosen if group is None else GroupDeadLetters(group.task_type, group.queue)
+            total = 0 if group is None else group.tasks
+            self._search(peer, within, fingerprint, limit=limit, cursor=cursor, total=total, done=done)
 
         self.groups(peer, chosen, counted)
 
