@@ -22,6 +22,9 @@ READY_SECONDS_MAX = 60.0
 """From exec to the ready line, on a loaded machine and with a large store to read back."""
 STOP_SECONDS_MAX = 15.0
 """The broker promises 10 s; a worker whose tasks are short drains sooner."""
+ABORT_SECONDS_MAX = 2.0
+SAYS_WHERE_IT_STANDS = {"PYTHONFAULTHANDLER": "1"}
+"""For Python: the stack of every thread goes to the log on SIGABRT, and when it crashes."""
 POLL_SECONDS = 0.005
 LOG_TAIL_LINES = 30
 
@@ -52,7 +55,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=os.environ | (env or {}),
+                env={**os.environ, **SAYS_WHERE_IT_STANDS, **(env or {})},
                 cwd=directory,
                 start_new_session=True,
             )
@@ -88,11 +91,17 @@ class Process:
             raise ProcessFailed(f"still running after {timeout:.0f} s\n{self.log_tail()}") from error
 
     def stop(self, timeout: float = STOP_SECONDS_MAX) -> int:
-        """SIGTERM, then SIGKILL to whatever is left after timeout seconds. The exit code."""
+        """SIGTERM, then SIGKILL to whatever is left after timeout seconds. The exit code.
+
+        Before that the log gets the stack of every thread: why a program does not stop is seldom seen twice.
+        """
         self.terminate()
         try:
             return self._child.wait(timeout)
         except subprocess.TimeoutExpired:
+            self._child.send_signal(signal.SIGABRT)
+            with suppress(subprocess.TimeoutExpired):
+                self._child.wait(ABORT_SECONDS_MAX)
             return signal.SIGKILL
         finally:
             self.kill()
