@@ -11,6 +11,7 @@ import pytest
 from tests.grpc.serving import TASK_QUEUE, WAIT_S, refused, run, serving, trailing
 from tq.broker.access import OpenAccess, Verdict
 from tq.broker.api.grpc import door as grpc_door
+from tq.broker.api.grpc.server import ACCEPTING
 from tq.errors import AuthenticationFailed, RateLimited, Unsupported
 from tq.proto import taskqueue_pb2 as pb
 from tq.verbs import Submit
@@ -61,6 +62,21 @@ def test_a_caller_that_leaves_while_its_submit_is_under_way_leaves_no_call_behin
             here.engine.log.holds = False
             here.engine.log.let_go()
             assert await here.client.submit()
+
+    run(scenario())
+
+
+def test_calls_that_wait_for_long_keep_no_others_out() -> None:
+    async def scenario() -> None:
+        async with serving() as here:
+            here.engine.log.holds = True
+            count = 3 * ACCEPTING
+            asked = [asyncio.ensure_future(here.client.ask(TASK)) for _ in range(count)]
+            await here.until(lambda: here.observer.requests[Submit] == count)
+            here.engine.log.holds = False
+            here.engine.log.let_go()
+
+            assert len(await asyncio.gather(*asked)) == count
 
     run(scenario())
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from tests.grpc.serving import refused, run, serving
+from tests.grpc.serving import WAIT_S, refused, run, serving
 from tests.grpc.stackduck_calls import UNKNOWN, complete, dequeue, enqueue, fail, status_of
 from tq.ids import from_text, to_text
 from tq.proto import taskqueue_pb2 as pb
@@ -44,6 +44,23 @@ def test_consumer_is_told_what_waited_what_is_new_and_what_is_tried_again() -> N
             assert (second.job.id, second.notification_type) == (fresh, "NewJob")
             assert (third.job.id, third.notification_type) == (fresh, "RetryJob")
             assert (third.job.retry_count, third.job.error_message) == (1, "boom")
+
+    run(scenario())
+
+
+def test_jobs_that_came_together_wait_for_nothing() -> None:
+    async def scenario() -> None:
+        async with serving() as here:
+            waiting = [await enqueue(here) for _ in range(3)]
+            consumer = here.client.consume("mail")
+            async with asyncio.timeout(WAIT_S):
+                told = [(await consumer.read()).job.id for _ in waiting]
+                fresh = await asyncio.gather(*(enqueue(here) for _ in range(3)))
+                told_later = [(await consumer.read()).job.id for _ in fresh]
+            consumer.cancel()
+
+            assert told == waiting
+            assert sorted(told_later) == sorted(fresh)
 
     run(scenario())
 

@@ -73,6 +73,14 @@ class Host(Protocol):
         """Take an event that has come already."""
         ...
 
+    def hold(self) -> None:
+        """An answer will be given soon: events may lie for a moment."""
+        ...
+
+    def let_go(self) -> None:
+        """An answer was given."""
+        ...
+
     def over(self, call: Call) -> None:
         """Nothing of the call is left; said once."""
         ...
@@ -172,8 +180,11 @@ class Call:
         data = await waiter
         return EOF if data is None else data
 
-    async def write(self, data: bytes) -> None:
-        """Return when the core has taken it, which is when the peer has room for it. Raises CallOver."""
+    async def write(self, data: bytes, *, more_follows: bool = False) -> None:
+        """Return when the core has taken it, which is when the peer has room for it. Raises CallOver.
+
+        more_follows: the next message is at hand, and this one may leave together with it.
+        """
         if self._is_ended or self._is_closed:
             raise CallOver
         waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -183,7 +194,7 @@ class Call:
                 waiter.set_result(event.success)
 
         is_first, self._has_begun_answer = not self._has_begun_answer, True
-        core.send(self._call, data, taken, is_first=is_first)
+        core.send(self._call, data, taken, is_first=is_first, more_follows=more_follows)
         self._host.look()
         self._writes += 1
         if waiter.done() and self._writes % WRITES_PER_TURN == 0:
@@ -201,6 +212,7 @@ class Call:
         else:
             self._is_ended = True
             core.send_last(self._call, data, self._said, with_close=self._watches_to_the_end())
+            self._host.let_go()
 
     def end(self, code: grpc.StatusCode, details: str, trailing: core.Metadata = ()) -> None:
         """End the call with this status; nothing when it has ended."""
@@ -230,6 +242,7 @@ class Call:
         if data is None:
             self._host.refuse(self, BadRequest("there was no request"))
         elif isinstance(handler, Prompt):
+            self._host.hold()
             handler.begin(self, data)
         else:
             assert isinstance(handler, Asked), "the others ask for no single request"

@@ -249,6 +249,6 @@ def token_of(headers: Mapping[str, str]) -> str:
 
 def address_of(context: Context) -> str:
     """The caller's host; grpc names it `ipv4:127.0.0.1:4711` or `ipv6:%5B::1%5D:4711`."""
-    _, _, place = context.peer().partition(":")
-    host, _, _ = place.rpartition(":")
-    return unquote(host).strip("[]")
+    peer = context.peer()
+    host = peer[peer.find(":") + 1 : peer.rfind(":")]
+    return unquote(host).strip("[]") if "%" in host or "[" in host else host

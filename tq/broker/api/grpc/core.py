@@ -23,6 +23,7 @@ Metadata: TypeAlias = Sequence[tuple[str, str]]
 
 CANCELLED = grpc.StatusCode.CANCELLED.value[0]
 NO_FLAGS = 0
+MORE_FOLLOWS: int = cygrpc.WriteFlag.buffer_hint
 
 
 def completion_queue() -> Any:
@@ -81,9 +82,11 @@ def was_cut(event: Any) -> bool:
     return bool(event.batch_operations[0].cancelled())
 
 
-def send(call: Any, data: bytes, tag: Tag, *, is_first: bool) -> None:
-    """One message of a stream."""
-    message = cygrpc.SendMessageOperation(data, NO_FLAGS)
+def send(call: Any, data: bytes, tag: Tag, *, is_first: bool, more_follows: bool) -> None:
+    """One message of a stream. more_follows: it may stay here until the next one, which must come."""
+    # The first one leaves at once: behind headers that are kept back the core does not say that it has taken it.
+    may_stay = more_follows and not is_first
+    message = cygrpc.SendMessageOperation(data, MORE_FOLLOWS if may_stay else NO_FLAGS)
     call.start_server_batch((_initial(), message) if is_first else (message,), tag)
 
 

@@ -19,6 +19,9 @@ TOO_MANY_RETRY_MS = 1_000
 ACCEPTING = 128
 """Calls that the core may hand over before the loop has looked again; more wait in the core."""
 
+OWED_MAX = ACCEPTING // 2
+"""Calls that are taken before the core is asked for more, while none of them ends."""
+
 
 class Server:
     """Made, then `serve`, `listen`, `start`, `stop`; all on the event loop."""
@@ -35,6 +38,8 @@ class Server:
         """calls_max: calls at a time; one more is answered RATE_LIMITED. now_s: wall time."""
         self._queue = events.queue
         self.look = events.look
+        self.hold = events.hold
+        self.let_go = events.let_go
         self._server = core.server(options, self._queue)
         self._shared = calls
         self.refuse = calls.refuse
@@ -49,6 +54,8 @@ class Server:
         """Those that wait for their peer: whether it has to read, and since when; as of the last sweep."""
         self._is_all_asked = False
         """Whether none was found that waits for its request since the last sweep."""
+        self._owed = 0
+        """Calls that the core handed over and was not asked for another yet."""
         self._is_stopping = False
         self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -63,8 +70,8 @@ class Server:
 
     def start(self) -> None:
         self._server.start()
-        for _ in range(ACCEPTING):
-            self._accept()
+        self._owed = ACCEPTING
+        self._accept_owed()
 
     @property
     def calls_count(self) -> int:
@@ -93,6 +100,7 @@ class Server:
     def over(self, call: Call) -> None:
         self._calls.pop(call, None)
         self._answers.drop(call)
+        self._accept_owed()
 
     # ------------------------------------------------------------ those who keep us waiting
 
@@ -134,12 +142,18 @@ class Server:
 
     # ------------------------------------------------------------ those who come
 
-    def _accept(self) -> None:
-        self._server.request_call(self._queue, self._queue, self._accepted)
+    def _accept_owed(self) -> None:
+        """Ask the core for as many calls as it has handed over: when one has ended, and so not while it is served."""
+        if self._is_stopping:
+            return
+        for _ in range(self._owed):
+            self._server.request_call(self._queue, self._queue, self._accepted)
+        self._owed = 0
 
     def _accepted(self, event: Any) -> None:
-        if not self._is_stopping:
-            self._accept()
+        self._owed += 1
+        if self._owed >= OWED_MAX:
+            self._accept_owed()
         if not event.success:
             # The core sends back what it was asked for and has not got.
             return

@@ -110,6 +110,14 @@ class Consumers:
         self._leaving[taker] = timer
 
 
+class _Ready(NamedTuple):
+    """A job that is to be written next."""
+
+    task: Delivery
+    held: Held
+    data: bytes
+
+
 class Consumer:
     """One stream."""
 
@@ -120,6 +128,7 @@ class Consumer:
         self._holdings = holdings
         self._is_backlog = True
         self._backlog_left = 0
+        self._next: _Ready | None = None
 
     def end(self, error: TqError) -> None:
         self.taker.error = error
@@ -128,17 +137,23 @@ class Consumer:
     async def run(self, context: Context) -> None:
         """Claim and write, one overlapping the other. Returns never; raises what ends the stream."""
         taker = self.taker
-        while True:
-            if taker.error is not None:
-                raise self._ending(taker.error)
-            if not taker.is_claiming:
-                self._claim()
-            if taker.arrived:
-                await self._write(context, taker.arrived.popleft())
-                continue
-            taker.news.clear()
-            if taker.is_claiming:
-                await taker.news.wait()
+        try:
+            while True:
+                if taker.error is not None:
+                    raise self._ending(taker.error)
+                if not taker.is_claiming:
+                    self._claim()
+                if taker.arrived:
+                    await self._prepare(context, taker.arrived.popleft())
+                elif self._next is not None:
+                    await self._write(context, self._next)
+                else:
+                    taker.news.clear()
+                    if taker.is_claiming:
+                        await taker.news.wait()
+        finally:
+            if self._next is not None:
+                taker.arrived.appendleft(self._next.task)
 
     def _claim(self) -> None:
         """Ask for more once little is left. What waited when the consumer came is asked for without waiting."""
@@ -149,16 +164,32 @@ class Consumer:
         if len(taker.arrived) <= CLAIM_AGAIN_AT:
             taker.claim(CLAIM_JOBS, 0 if self._is_backlog else CLAIM_WAIT_MS)
 
-    async def _write(self, context: Context, task: Delivery) -> None:
+    async def _prepare(self, context: Context, task: Delivery) -> None:
+        """Make its message, and write the one before: jobs that come together leave in few writes to the network."""
         is_backlog = self._is_backlog or self._backlog_left > 0
         self._backlog_left -= self._backlog_left > 0
+        if self._next is not None and task.attempt > 1:
+            # What it looks like has to be looked up, which may take a while.
+            await self._write(context, self._next)
         shown = await picture(self._service, self._caller, task)
         if shown is None:
             return
-        self._holdings.add(task.task_id, held_by(self.taker, task, shown.job))
         word = notification_of(task, is_backlog=is_backlog, was_tried=shown.was_tried)
         message = pb.JobMessage(job=message_of(shown.job), notification_type=word)
-        await context.write(message.SerializeToString())
+        before = self._next
+        self._next = _Ready(task, held_by(self.taker, task, shown.job), message.SerializeToString())
+        if before is not None:
+            self._hand_on(before)
+            await context.write(before.data, more_follows=True)
+
+    async def _write(self, context: Context, ready: _Ready) -> None:
+        self._next = None
+        self._hand_on(ready)
+        await context.write(ready.data)
+
+    def _hand_on(self, ready: _Ready) -> None:
+        """From here on it is the consumer's."""
+        self._holdings.add(ready.task.task_id, ready.held)
 
     def _ending(self, error: TqError) -> TqError:
         if self._is_backlog and not isinstance(error, (AuthenticationFailed, PermissionDenied)):

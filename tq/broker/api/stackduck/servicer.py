@@ -7,9 +7,9 @@ other failure is OK with success = false, because that is what StackDuck's clien
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
-from uuid import uuid4
 
 from tq.broker.access import denial
 from tq.broker.api.grpc.call import Handler
@@ -24,7 +24,7 @@ from tq.broker.compat.stackduck.enqueue import task_of
 from tq.broker.compat.stackduck.jobs import REFUSAL
 from tq.broker.service import Caller
 from tq.errors import AuthenticationFailed, PermissionDenied, TqError
-from tq.ids import to_text
+from tq.ids import ID_BYTES, to_text
 from tq.proto import stackduck_pb2 as pb
 from tq.protocol.validate import check_tasks
 from tq.verbs import Claim, Request, Submit, Submitted
@@ -38,8 +38,11 @@ KEEP_S = 300.0
 
 
 def random_id() -> bytes:
-    """A UUID version 4, as StackDuck's own."""
-    return uuid4().bytes
+    """A UUID version 4, as StackDuck's own. By way of UUID it takes three times as long."""
+    made = bytearray(os.urandom(ID_BYTES))
+    made[6] = made[6] & 0x0F | 0x40
+    made[8] = made[8] & 0x3F | 0x80
+    return bytes(made)
 
 
 class StackDuck:

@@ -60,7 +60,7 @@ def task_of(
         schedule_at_ms=min(max(schedule_at_ms, 1), TIME_MS_MAX) if schedule_at_ms else 0,
         timeout_ms=LEASE_MS,
         max_retries=max_retries if 0 <= max_retries <= MAX_RETRIES_MAX else DEFAULT_MAX_RETRIES,
-        retry=retry_policy(delay_s),
+        retry=_DEFAULT_RETRY if delay_s == DEFAULT_DELAY_S else retry_policy(delay_s),
         metadata=metadata,
     )
 
@@ -68,6 +68,9 @@ def task_of(
 def retry_policy(delay_s: int) -> RetryPolicy:
     """delay * 2^n seconds, an hour at most, to the second: StackDuck spreads nothing."""
     return RetryPolicy(EXPONENTIAL, delay_s * 1000, 2_000, DELAY_S_MAX * 1000, jitter_permille=0)
+
+
+_DEFAULT_RETRY = retry_policy(DEFAULT_DELAY_S)
 
 
 def retry_delay_s(delay_s: int, retry_count: int) -> int:
