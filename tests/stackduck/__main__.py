@@ -21,7 +21,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="tq-stackduck-") as directory:
         verdict = asyncio.run(Campaign(Path(directory), random.Random(asked.seed)).run(asked.rounds, print))
     print(verdict)
-    return int(bool(verdict.lost or verdict.twice))
+    return int(not verdict.is_fine)
 
 
 if __name__ == "__main__":

@@ -12,5 +12,5 @@ from tests.stackduck.serving import Servers
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
-    with RedisServer() as redis, PostgresServer() as postgres:
+    with RedisServer() as redis, PostgresServer(fsync=False) as postgres:
         yield Servers(redis, postgres)

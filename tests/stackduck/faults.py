@@ -27,10 +27,14 @@ BREAK_S = (0.2, 1.5)
 CALL_S = 15.0
 HANDS = 16
 """Jobs that the consumer has in hand at a time: one by one it would work on what it holds long after the last fault."""
-STILL_S = 300.0
-"""So long without a job that ends, and the rest is lost. Jobs of a broker that was killed come back after its lease on life
-is over."""
+STILL_LOOKS = 1_500
+LOOK_S = 0.1
+"""So many looks without a job that ends, and the rest is left. Jobs of a broker that was killed come back after its lease
+on life is over. Looks, not seconds: the campaign itself may be stopped for a while."""
+BACKLOG_MAX = 500
+"""Jobs acknowledged and not completed, as its consumer knows, beyond which the producer waits."""
 ROUNDS_KINDS = ("redis kill", "redis stop", "postgres kill", "postgres stop", "broker kill", "broker stop")
+WAITING = "SELECT count(*) AS n FROM jobs WHERE lower(status) IN ('queued', 'running')"
 AUDIT = """
 CREATE TABLE audit (id UUID);
 CREATE FUNCTION note() RETURNS TRIGGER AS $$ BEGIN INSERT INTO audit VALUES (NEW.id); RETURN NEW; END $$ LANGUAGE plpgsql;
@@ -40,13 +44,19 @@ CREATE TRIGGER note AFTER UPDATE ON jobs FOR EACH ROW
 
 
 class Verdict(NamedTuple):
-    """acknowledged: jobs that were. lost: of them, those that never completed. twice: completed more than once in the record."""
+    """acknowledged: jobs that were. lost: of them, those without a row, or whose row says that they ended otherwise. left: those that waited
+    or ran when nothing moved any more. twice: completed more than once in the record."""
 
     rounds: int
     acknowledged: int
     refused: int
     lost: int
+    left: int
     twice: int
+
+    @property
+    def is_fine(self) -> bool:
+        return not (self.lost or self.left or self.twice)
 
 
 class Campaign:
@@ -57,6 +67,7 @@ class Campaign:
         self._command = broker
         self._port = free_port()
         self._acknowledged: set[str] = set()
+        self._completed: set[str] = set()
         self._refused = 0
         self._is_over = False
 
@@ -134,6 +145,9 @@ class Campaign:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{self._port}") as channel:
             client = Client(channel)
             while not self._is_over:
+                if len(self._acknowledged - self._completed) > BACKLOG_MAX:
+                    await asyncio.sleep(0.1)
+                    continue
                 calls = [
                     client.duck(duck.EnqueueJobRequest(job_type="mail", payload="1", max_retries=3))
                     for _ in range(8)
@@ -166,32 +180,35 @@ class Campaign:
         """Twice, as a client that did not get the answer would."""
         for _ in range(2):
             with suppress(grpc.aio.AioRpcError):
-                await client.duck(duck.CompleteJobRequest(job_id=job_id))
+                if (await client.duck(duck.CompleteJobRequest(job_id=job_id))).success:
+                    self._completed.add(job_id)
 
     # ------------------------------------------------------------ the record
 
     async def _drained(self, consumer: asyncio.Task[None]) -> None:
         """Until nothing waits or runs any more, or nothing ends any more: the load leaves as long a queue as it likes."""
-        clock, left = asyncio.get_running_loop().time, -1
-        moved = clock()
-        while clock() - moved < STILL_S:
-            rows = await self._sql("SELECT count(*) AS n FROM jobs WHERE status <> 'completed'")
+        left, looks = -1, 0
+        while looks < STILL_LOOKS:
+            looks += 1
+            rows = await self._sql(WAITING)
             if rows[0]["n"] != left:
-                left, moved = rows[0]["n"], clock()
+                left, looks = rows[0]["n"], 0
             if not left:
                 return
             if consumer.done():
                 consumer.result()  # raises: nothing would end any more
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(LOOK_S)
 
     async def _verdict(self, rounds: int) -> Verdict:
-        completed = {
-            str(row["id"]) for row in await self._sql("SELECT id FROM jobs WHERE status = 'completed'")
+        status = {
+            str(row["id"]): row["status"].lower() for row in await self._sql("SELECT id, status FROM jobs")
         }
         audited = Counter(str(row["id"]) for row in await self._sql("SELECT id FROM audit"))
+        found = Counter(status.get(job_id, "") for job_id in self._acknowledged)
+        left = found["queued"] + found["running"]
+        lost = len(self._acknowledged) - found["completed"] - left
         twice = sum(count > 1 for count in audited.values())
-        lost = len(self._acknowledged - completed)
-        return Verdict(rounds, len(self._acknowledged), self._refused, lost, twice)
+        return Verdict(rounds, len(self._acknowledged), self._refused, lost, left, twice)
 
     async def _sql(self, statement: str) -> list[asyncpg.Record]:
         while True:

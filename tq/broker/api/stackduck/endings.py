@@ -25,14 +25,17 @@ class Endings:
         self._holdings = holdings
 
     async def complete(self, caller: Caller, job_id: bytes, error: str) -> bool:
-        """The job is done. One that waits again is cancelled; one that has ended already stays as it is."""
+        """The job is done. One that waits again is cancelled, where it cannot be ended by its id; one that has ended already
+        stays as it is."""
         held = self._holdings.find(job_id)
         if held is not None and await self._settle(caller, held, SettleItem(job_id, held.token, Cause.DONE)):
             return True
         if await self._end_by_id(caller, SettleItem(job_id, 0, Cause.DONE)):
             return True
         view = await self._view(caller, job_id)
-        if not view.has_ended:
+        # Ended by its id it has ended, though it may not show yet: its end is written down when PostgreSQL is back, and
+        # a cancellation would come first.
+        if not (view.has_ended or self._service.capabilities.ends_by_id):
             with suppress(InvalidStatus):  # it ended meanwhile
                 await self._service.call(caller, Cancel(job_id, force=True))
         return True
