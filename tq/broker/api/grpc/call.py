@@ -230,6 +230,7 @@ class Call:
             details=details,
             trailing=trailing,
         )
+        self._host.let_go()
 
     # ------------------------------------------------------------ one handler
 
