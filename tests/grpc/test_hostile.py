@@ -240,13 +240,13 @@ def test_call_that_comes_while_the_door_closes_is_told_so(monkeypatch: pytest.Mo
             raw = here.raw()
             streams = [raw.call(SUBMIT, TASK) for _ in range(COMING)]
             raw.settled()
-            # The core has them all, and the loop sees some of them only when it has begun to close.
+            # The core has them all, and the loop sees some of them, or all, only when it has begun to close.
             reading = asyncio.to_thread(lambda: [raw.end_of(stream) for stream in streams])
             ends, _ = await asyncio.gather(reading, here.door.close(5_000))
 
             late = [end for end in ends if BrokerUnavailable.code.encode() in end]
             assert all(b"grpc-status\x010" in end for end in ends if end not in late)
-            assert 0 < len(late) < COMING
+            assert late
             assert here.observer.requests[Submit] == COMING - len(late)
 
     run(scenario())
