@@ -22,6 +22,8 @@ from lab.servers import PostgresServer, RedisServer, free_port
 from tests.grpc.serving import Client
 from tq.proto import stackduck_pb2 as duck
 
+DIAL = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500))
+"""gRPC's own pause between two tries to connect grows to two minutes: longer than most faults are apart."""
 BREAK_S = (0.2, 1.5)
 """How long a server is stopped, and how long the load runs between two faults."""
 CALL_S = 15.0
@@ -141,12 +143,17 @@ class Campaign:
 
     # ------------------------------------------------------------ the load
 
+    def _channel(self) -> grpc.aio.Channel:
+        return grpc.aio.insecure_channel(f"127.0.0.1:{self._port}", options=DIAL)
+
     async def _produce(self) -> None:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{self._port}") as channel:
+        async with self._channel() as channel:
             client = Client(channel)
             while not self._is_over:
                 if len(self._acknowledged - self._completed) > BACKLOG_MAX:
-                    await asyncio.sleep(0.1)
+                    await asyncio.sleep(0.5)
+                    # Of some the consumer never learned that it was done.
+                    self._completed = await self._completed_ids()
                     continue
                 calls = [
                     client.duck(duck.EnqueueJobRequest(job_type="mail", payload="1", max_retries=3))
@@ -162,7 +169,7 @@ class Campaign:
                 await asyncio.sleep(0.02 if accepted else 0.2)
 
     async def _consume(self) -> None:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{self._port}") as channel:
+        async with self._channel() as channel:
             client = Client(channel)
             async with asyncio.TaskGroup() as jobs:
                 hands = asyncio.Semaphore(HANDS)
@@ -198,6 +205,9 @@ class Campaign:
             if consumer.done():
                 consumer.result()  # raises: nothing would end any more
             await asyncio.sleep(LOOK_S)
+
+    async def _completed_ids(self) -> set[str]:
+        return {str(row["id"]) for row in await self._sql("SELECT id FROM jobs WHERE status = 'completed'")}
 
     async def _verdict(self, rounds: int) -> Verdict:
         status = {
