@@ -20,6 +20,11 @@ BACK_OFF_FIRST_S = 0.05
 """An election or a restart takes longer than this, a lost packet does not."""
 BACK_OFF_CAP_S = 3.0
 """How long a client may sleep through the end of an outage."""
+ELECTION_DOUBLINGS = 2
+"""Of the first back-off while nodes say that they do not lead: an election takes about a second, and a pause that goes
+on doubling sleeps as long again behind its end."""
+ELECTION_TRIES = 20
+"""So many, three seconds of them: a cluster that has no leader for longer is asked less and less."""
 RETRY_AFTER_SPREAD = 0.1
 """Clients told the same retry-after come back spread over so much more of it."""
 
@@ -228,9 +233,12 @@ class Tries:
         self._failures += 1
         if error.retry_after_ms:
             return error.retry_after_ms / 1000 * (1.0 + RETRY_AFTER_SPREAD * rng.random())
-        if isinstance(error, NotLeader) and error.leader and self._failures == 1:
-            return 0.0  # a fresh hint is worth following at once, a second one may be two nodes pointing at each other
-        return back_off_s(self._failures - 1, rng)
+        doublings = self._failures - 1
+        if isinstance(error, NotLeader):
+            if error.leader and self._failures == 1:
+                return 0.0  # a fresh hint is worth following at once, a second may be two nodes pointing at each other
+            doublings = min(doublings, max(ELECTION_DOUBLINGS, self._failures - ELECTION_TRIES))
+        return back_off_s(doublings, rng)
 
     def gave_up(self, late: TqError | None = None) -> TqError:
         """The error for a call whose time is up. late: why no node could be reached at last, if that is so."""

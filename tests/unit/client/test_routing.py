@@ -210,6 +210,14 @@ def test_not_leader_without_a_hint_waits() -> None:
     assert Tries(verbs.Submit).pause_s(NotLeader(), Half()) > 0
 
 
+def test_leader_is_looked_for_several_times_a_second_while_one_is_elected_and_less_often_later() -> None:
+    tries = Tries(verbs.Submit)
+    pauses = [tries.pause_s(NotLeader(), Half()) for _ in range(40)]
+    soon = [pause for place, pause in enumerate(pauses) if sum(pauses[:place]) < 2.4]
+    assert max(soon) <= 0.2
+    assert pauses[-1] > 1.0
+
+
 @given(
     st.lists(
         st.sampled_from([BrokerUnavailable, QueueFull, OutcomeUnknown, NotLeader]), min_size=1, max_size=6
