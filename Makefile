@@ -30,7 +30,7 @@ COVERAGE := COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURD
 EXHAUSTIVE := tq/broker/machine/*,tq/protocol/*,tq/retry.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup node tools chromium pictures tracers demo test check bench crash sim chaos fuzz clean servers faults duckfaults
+.PHONY: help setup node tools chromium pictures tracers demo test check style types types-beside dashboard layers generated bench crash sim chaos fuzz clean servers faults duckfaults
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,16 +88,29 @@ test: check node chromium servers tracers  ## all checks, then the whole test su
 	done
 
 check: setup tools  ## style, types, layers and generated files
+	@$(MAKE) --no-print-directory --jobs=$(JOBS) --output-sync=target style types types-beside dashboard layers generated
+	@echo "checks passed"
+
+style: setup
 	@$(BIN)/ruff check --quiet $(SOURCES)
 	@$(BIN)/ruff format --quiet --check $(SOURCES)
+
+types: setup
 	@$(BIN)/mypy --strict --no-error-summary
-	@$(BIN)/mypy --strict --no-error-summary $(TYPED)
+
+types-beside: setup
+	@$(BIN)/mypy --strict --no-error-summary --cache-dir .mypy_cache/beside $(TYPED)
+
+dashboard: tools
 	@tests/browser/node_modules/.bin/tsc --project $(DASHBOARD)
 	@tests/browser/node_modules/.bin/prettier --log-level warn --check $(DASHBOARD)/app $(DASHBOARD)/components $(DASHBOARD)/pages
+
+layers: setup
 	@mkdir -p build && $(BIN)/lint-imports --no-cache >build/imports.txt 2>&1 || { cat build/imports.txt; exit 1; }
+
+generated: setup
 	@$(BIN)/python scripts/unasync.py --check
 	@$(BIN)/python scripts/protos.py --check
-	@echo "checks passed"
 
 bench: setup  ## measure every figure of benchmarks/, as a Markdown table
 	@$(BIN)/python -m benchmarks.run

@@ -15,7 +15,7 @@ from lab.network import Direct
 from lab.processes import program
 from tests.cluster.sync_order import Unproven, answered_at, synced_at, unproven
 from tests.cluster.syscalls import STRACE, Call, calls
-from tq import ids
+from tq import Client, ids
 from tq.protocol.connection import Connection, Role
 from tq.protocol.events import ReplyReceived
 from tq.task import TaskSpec
@@ -80,6 +80,8 @@ def _prove(directory: Path, command: Sequence[str], count: int) -> _Proof:
         for node in NODES:
             brokers.ready(node)
         leader = brokers.wait_for_leader()
+        with Client(brokers.address(leader)) as first:
+            first.submit_task("traced")  # waits until the one that was elected takes submits
         client, task_ids = _submit(brokers.address(leader), count)
     return _Proof({node: list(calls(traces[node])) for node in NODES}, leader, client, task_ids)
 
