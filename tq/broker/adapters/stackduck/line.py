@@ -73,26 +73,18 @@ class Line:
 
     async def _within(self, seconds: float, connection: Any, work: Awaitable[R]) -> R:
         """The library asks the server to cancel what takes too long, and waits for it: a server that is dead or stopped
-        would hold us up for ever. So the connection goes first, and with it whatever waits for it."""
-        is_late = False
-
-        def give_up() -> None:
-            nonlocal is_late
-            is_late = True
-            connection.terminate()
-
-        timer = asyncio.get_running_loop().call_later(seconds, give_up)
+        would hold us up for ever. So the connection goes first."""
+        running = asyncio.ensure_future(work)
         try:
-            return await work
-        except asyncio.CancelledError:
-            connection.terminate()
-            raise
-        except Exception as error:
-            if is_late:
-                raise TimeoutError(f"no answer within {seconds:.0f} s") from error
-            raise
+            await asyncio.wait({running}, timeout=seconds)
         finally:
-            timer.cancel()
+            if not running.done():
+                connection.terminate()
+                running.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+                running.cancel()
+        if not running.done():
+            raise TimeoutError(f"no answer within {seconds:.0f} s")
+        return running.result()
 
     async def _connected(self) -> asyncpg.Connection:
         connection = self._connection

@@ -90,16 +90,16 @@ class RedisQueue:
         self.store = store
         self.broker = broker
         self._alive_ms = alive_ms
-        options: dict[str, Any] = {
-            "socket_connect_timeout": ANSWER_S,
-            "retry": Retry(NoBackoff(), 0),
-            "protocol": 2,
-            "encoding_errors": "surrogateescape",
-        }
         # The library types every answer as bytes or str; this one only ever gives bytes.
-        self._redis: Any = aioredis.Redis.from_url(url, socket_timeout=ANSWER_S, **options)
-        # No time-outs of the library's: `_ask` has one for all, and theirs cost a task for everything that is sent.
-        make = self._make = aioredis.ConnectionPool.from_url(url, **options).make_connection
+        self._redis: Any = aioredis.Redis.from_url(
+            url,
+            socket_timeout=ANSWER_S,
+            socket_connect_timeout=ANSWER_S,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+            encoding_errors="surrogateescape",
+        )
+        make = self._make = self._redis.connection_pool.make_connection
         # New jobs, runs that begin and runs that end do not wait for each other.
         self._in, self._out, self._back, self._rest = (Wire(make) for _ in range(4))
 
