@@ -12,7 +12,7 @@ import pytest
 from tests.access.keyring import key, keyring
 from tests.doors.double import MemoryBackend
 from tests.grpc.serving import STACKDUCK, TASK_QUEUE, methods, refused, run, serving, trailing
-from tq import logs
+from tests.metrics.logged import logged
 from tq.broker.api.status_map import STATUS_OF
 from tq.broker.backend import Answer, Peer
 from tq.errors import BY_CODE, TqError, from_code
@@ -40,10 +40,8 @@ class Talkative(MemoryBackend):
 
 @pytest.fixture
 def debug_log() -> Iterator[StringIO]:
-    out = StringIO()
-    logs.configure("debug", "json", out)
-    yield out
-    logs.configure("critical", "json", StringIO())
+    with logged("debug") as kept:
+        yield kept.stream
 
 
 def test_a_refused_call_has_a_line_at_debug_without_payload_or_key(debug_log: StringIO) -> None:

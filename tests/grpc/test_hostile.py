@@ -12,7 +12,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from tests.grpc.serving import STACKDUCK, TASK_QUEUE, WAIT_S, Client, refused, run, serving, trailing
-from tq import logs
+from tests.metrics.logged import logged
 from tq.broker.admission import Limits
 from tq.broker.api.grpc import door as grpc_door
 from tq.broker.api.grpc import events as grpc_events
@@ -34,10 +34,8 @@ COMING = 100
 
 @pytest.fixture
 def log() -> Iterator[StringIO]:
-    out = StringIO()
-    logs.configure("warning", "json", out)
-    yield out
-    logs.configure("critical", "json", StringIO())
+    with logged("warning") as kept:
+        yield kept.stream
 
 
 def watch(client: Client) -> grpc.aio.UnaryStreamCall[bytes, bytes]:

@@ -11,10 +11,10 @@ from io import StringIO
 import pytest
 
 from tests.doors.serving import WAIT_S
+from tests.metrics.logged import logged
 from tests.rest.serving import TASKS, Answered, Scripted, read_answer, request_bytes, run, scripted
 from tests.rest.test_rest_access import Keys
 from tests.rest.test_rest_reads import VIEW
-from tq import logs
 from tq.broker.api.rest.http_connection import HEAD_BYTES_MAX
 from tq.verbs import GetTask
 
@@ -31,10 +31,8 @@ HANDSHAKE = {
 @pytest.fixture
 def log() -> Iterator[StringIO]:
     """What is written from `debug` up, by tq and by the libraries."""
-    out = StringIO()
-    logs.configure("debug", "json", out)
-    yield out
-    logs.configure("warning", "json", StringIO())
+    with logged("debug") as kept:
+        yield kept.stream
 
 
 def lines(log: StringIO) -> list[dict[str, object]]:
