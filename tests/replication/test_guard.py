@@ -10,7 +10,7 @@ import pytest
 from tests.replication.rig import TIMES
 from tq.broker.replication.core import RaftCore
 from tq.broker.replication.guard import BrokenCluster
-from tq.broker.replication.membership import Configuration, Node
+from tq.broker.replication.membership import Configuration, Node, pack_configuration
 from tq.broker.replication.memory_journal import MemoryJournal
 from tq.broker.replication.messages import (
     Ack,
@@ -22,6 +22,7 @@ from tq.broker.replication.messages import (
     TermNotice,
     Vote,
     VoteRequest,
+    Voucher,
 )
 from tq.broker.replication.ports import SnapshotInfo
 from tq.broker.replication.records import Link
@@ -285,6 +286,37 @@ def test_peer_that_is_not_believed_is_followed_but_its_votes_and_answers_do_not_
     sent = bench.hear("b", Append(2, 1, last.index, 1, last.crc, 6, ((2, b"x"),)), epoch=10)
     assert sent == [("b", Ack(2, 1, last.index + 2, is_match=True, is_reject=False))]
     assert bench.committed[-1] == b"x"
+
+
+def test_follower_vouches_for_the_leader_it_hears_with_the_disk_that_is_committed() -> None:
+    """Who asks was away while that leader got another disk, and refuses it; an entry that may be cut off says nothing."""
+    bench = Bench(ONES)
+    bench.append(5, [(2, pack_configuration(B_ANEW))], term=2)
+    question = PreVoteRequest(1, 5, 5, 1)
+    assert bench.hear("c", question) == [("c", PreVote(2, 5, False))]
+    bench.append(6, [], term=2, commit=6, prev_term=2)
+    assert bench.hear("c", question) == [
+        ("c", PreVote(2, 5, False)),
+        ("c", Voucher(2, "b", "b's second/1")),
+    ]
+    bench.now += 10 * TIMES.election_max
+    assert [message for _, message in bench.hear("c", question) if isinstance(message, Voucher)] == []
+
+
+def test_leader_that_a_voter_vouches_for_is_let_in_with_that_disk_alone() -> None:
+    bench = Bench(ONES)
+    bench.hear("c", Voucher(2, "b", "b's second/1"))
+    assert bench.core.trust.is_vouched_for("b", "b's second/1")
+    assert not bench.core.trust.is_vouched_for("b", "b's third/1")
+    assert not bench.core.trust.is_vouched_for("c", "b's second/1")
+
+
+def test_voucher_of_a_peer_that_is_not_believed_lets_nobody_in() -> None:
+    bench = Bench(ONES)
+    bench.core.connected("c", 10, Shown("c's second/1", is_familiar=False))
+    bench.hear("c", Voucher(2, "b", "b's second/1"), epoch=10)
+    bench.hear("watcher", Voucher(2, "b", "b's second/1"))
+    assert not bench.core.trust.is_vouched_for("b", "b's second/1")
 
 
 def test_what_a_disk_acknowledged_does_not_count_once_the_log_names_another() -> None:

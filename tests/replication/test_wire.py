@@ -45,6 +45,7 @@ EXAMPLES: list[m.Message] = [
     m.TimeoutNow(9),
     m.SnapshotChunk(1, 2, 3, 1, 7, 100, b"d" * 32, b"members", 0, b"data"),
     m.SnapshotAck(1, 2, 3, 4),
+    m.Voucher(1, "n1", "disk/2"),
 ]
 
 
@@ -76,7 +77,7 @@ _values = st.recursive(
 )
 
 
-@given(st.integers(0, 12), st.lists(_values, max_size=11))
+@given(st.integers(0, 13), st.lists(_values, max_size=11))
 @settings(max_examples=200, deadline=None)
 def test_any_fields_are_a_message_with_all_of_them_in_bounds_or_a_protocol_error(
     kind: int, fields: list[object]

@@ -44,7 +44,9 @@ class SimMembers:
             return True
         self._strange[peer] = disk
         around = self._owner.around
-        return not core.is_leader and not judges(core.configuration, around.node, around.drive.disk_id)
+        is_strange = not core.trust.is_vouched_for(peer, disk)
+        is_judge = judges(core.configuration, around.node, around.drive.disk_id)
+        return not core.is_leader and not (is_strange and is_judge)
 
     def connected(self, peer: str) -> Shown:
         self._streams.add(peer)

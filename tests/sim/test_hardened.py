@@ -76,6 +76,21 @@ def test_node_that_begins_anew_follows_a_leader_that_did_so_twice(seed: int) -> 
     assert report.coverage["disks replaced"] == 3
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_voter_that_was_away_while_a_peer_was_rebuilt_and_elected_follows_it(seed: int) -> None:
+    """By its own log that peer has another disk: it refused the leader until another one led."""
+    faults = (
+        Fault(2.5, "isolate", 3, 0, 6.0),
+        Fault(3.0, "lose_disk", 2, 1, 0.2),
+        *(Fault(at, "transfer", LEADER, 2, 0.5) for at in (6.0, 6.8, 7.6)),
+    )
+    options = Options(nodes=5, seconds=9.0, rate=5.0, compact_entries=5_000)
+    report = run(Schedule(seed, options, faults), HARDENED)
+
+    check(report)
+    assert report.coverage["disks replaced"] == 1
+
+
 @pytest.mark.parametrize("victim", [LEADER, 1], ids=["made", "received"])
 def test_flipped_bits_in_a_snapshot_are_noticed_and_whoever_needs_it_gets_another(victim: int) -> None:
     cut = (Fault(2.0, "isolate", 1, 0, 4.0), Fault(2.0, "isolate", 1, 2, 4.0))

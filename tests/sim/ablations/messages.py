@@ -20,6 +20,7 @@ from tq.broker.replication.leading import Leading
 from tq.broker.replication.peer_book import PeerBook
 from tq.broker.replication.sending import Sender
 from tq.broker.replication.transfers import SnapshotReceiver
+from tq.broker.replication.trust import Trust
 
 _ON_APPEND = Guard._on_append
 BUSY = {"latency": (0.0005, 0.03), "rate": 40.0, "nodes": 3}
@@ -46,6 +47,7 @@ def _nothing(*_: object, **__: object) -> None:
     return None
 
 
+_ANYBODY = Change(Trust, "believes", lambda self, peer: True)
 _ANY_EPOCH = edited(RaftCore, "_received", ("if epoch == self._epochs.get(peer):", "if True:"))
 _ANY_TERM = edited(
     Guard,
@@ -69,21 +71,27 @@ MESSAGES = (
     Ablation(
         "ID1",
         "votes and answers of an unbelieved peer do not count",
-        (Change(RaftCore, "_is_believed", lambda self, peer: True),),
+        (_ANYBODY,),
         Scene(test_guard.test_peer_that_is_not_believed_is_followed_but_its_votes_and_answers_do_not_count),
     ),
     Ablation(
         "ID2",
         "what a disk said does not count for the next one",
-        (Change(RaftCore, "_is_believed", lambda self, peer: True),),
+        (_ANYBODY,),
         Scene(test_guard.test_what_a_disk_acknowledged_does_not_count_once_the_log_names_another),
+    ),
+    Ablation(
+        "ID1",
+        "only voters that are believed vouch for a leader",
+        (_ANYBODY,),
+        Scene(test_guard.test_voucher_of_a_peer_that_is_not_believed_lets_nobody_in),
     ),
     Ablation(
         "M1 ID1 ID2",
         "a node that lost its disk is another one",
         (
             Change(members, "believes", lambda configuration, peer, shown: True),
-            Change(RaftCore, "_is_believed", lambda self, peer: True),
+            _ANYBODY,
         ),
         # One lags, another forgets, and the two are alone: what they elect has never heard of the newest tasks.
         Seeds(

@@ -254,7 +254,8 @@ class ClusterMember:
     def _check_disk(self, node: str, disk: str) -> bool:
         """ID1: the configuration says which disk is the node's, or, where it says nothing, the first one seen.
 
-        A leader, and whoever the log says votes with the disk it has, lets in nobody else: see `trust`.
+        A leader lets in nobody else, and whoever the log says votes with the disk it has only those for whom was
+        vouched: see `trust`.
         """
         configuration = self.log.configuration
         known = configuration.disk(node)
@@ -266,7 +267,8 @@ class ClusterMember:
         except AuthenticationFailed:
             self.steward.came_with(node, disk)
             own = self.transport.disk_of(self.node_id)
-            if self.log.is_leader or judges(configuration, self.node_id, own):
+            is_strange = not self.log.is_vouched_for(node, disk)
+            if self.log.is_leader or (is_strange and judges(configuration, self.node_id, own)):
                 raise
             return False
         return True

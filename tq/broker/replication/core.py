@@ -36,7 +36,7 @@ from tq.broker.replication.records import CONTROL, Link
 from tq.broker.replication.replica import Replica
 from tq.broker.replication.sending import Progress, Sender, fetch_now, fetched_in_steps
 from tq.broker.replication.transfers import SnapshotReceiver, SnapshotSender
-from tq.broker.replication.trust import FAMILIAR, Shown, believes
+from tq.broker.replication.trust import FAMILIAR, Shown, Trust
 from tq.errors import BadRequest
 
 
@@ -73,7 +73,6 @@ class RaftCore:
         self._times = times
         self._inbox = Inbox()
         self._epochs: dict[str, int] = {}
-        self._shown: dict[str, Shown] = {}
         self.may_stand = self._is_stepping = self._is_syncing = False
         self._last_step = self._due = clock()
         self._told: tuple[str, str, int] = ("", "", -1)
@@ -86,6 +85,7 @@ class RaftCore:
             on_members=self._set_voters,
         )
         self._membership = self._replica.membership
+        self.trust = Trust(self._membership)
         self._outbox = Outbox(links)
         self._raft = Raft(
             node_id,
@@ -137,7 +137,7 @@ class RaftCore:
             append=self._replica.append,
             truncate_from=self._replica.truncate_from,
             configuration=lambda: self._membership.current,
-            is_believed=self._is_believed,
+            trust=self.trust,
         )
         self._leading = Leading(
             node_id,
@@ -322,7 +322,8 @@ class RaftCore:
 
     def _connected(self, peer: str, epoch: int, shown: Shown) -> None:
         if epoch > self._epochs.get(peer, -1):
-            self._epochs[peer], self._shown[peer] = epoch, shown
+            self._epochs[peer] = epoch
+            self.trust.connected(peer, shown)
             self._snapshots_out.forget(peer)
             self._sender.connected(peer)
 
@@ -368,9 +369,6 @@ class RaftCore:
             for peer, progress in self._sender.peers.items():
                 if peer in self._membership.current.voters:
                     self._raft.set_match(peer, progress.match)
-
-    def _is_believed(self, peer: str) -> bool:
-        return believes(self._membership.current, peer, self._shown.get(peer, FAMILIAR))
 
     def _send_snapshot(self, peer: str, progress: Progress, seq: int) -> bool:
         return self._snapshots_out.send(peer, self._raft.term, seq)

@@ -26,12 +26,14 @@ from tq.broker.replication.messages import (
     TimeoutNow,
     Vote,
     VoteRequest,
+    Voucher,
 )
 from tq.broker.replication.outbox import Outbox
 from tq.broker.replication.overrides import Raft
 from tq.broker.replication.ports import RaftJournal
 from tq.broker.replication.sending import Sender
 from tq.broker.replication.transfers import SnapshotReceiver, SnapshotSender
+from tq.broker.replication.trust import Trust
 
 
 class BrokenCluster(Exception):
@@ -52,12 +54,9 @@ class Guard:
         append: Callable[[int, bytes], None],
         truncate_from: Callable[[int], None],
         configuration: Callable[[], Configuration],
-        is_believed: Callable[[str], bool],
+        trust: Trust,
     ) -> None:
-        """append, truncate_from: change the log, and the configuration with it. configuration: the one in force.
-
-        is_believed: whether a peer is the node it says it is, with what it remembers; see `trust`.
-        """
+        """append, truncate_from: change the log, and the configuration with it. configuration: the one in force."""
         self._raft = raft
         self._journal = journal
         self._outbox = outbox
@@ -68,7 +67,7 @@ class Guard:
         self._append = append
         self._truncate_from = truncate_from
         self._configuration = configuration
-        self._is_believed = is_believed
+        self._trust = trust
         self._proven = (0, 0)
         self._handlers: dict[type[Message], Callable[[str, Any], None]] = {
             Append: self._on_append,
@@ -82,6 +81,7 @@ class Guard:
             TimeoutNow: self._on_timeout_now,
             SnapshotChunk: self._on_snapshot_chunk,
             SnapshotAck: self._on_snapshot_ack,
+            Voucher: self._on_voucher,
         }
 
     def handle(self, peer: str, message: Message) -> None:
@@ -248,7 +248,7 @@ class Guard:
         """Whether this is an answer to the leader of this term (A3)."""
         if term > self._raft.term and self._is_member(peer):
             self._elections.step_down(peer, term)
-        is_counted = peer in self._sender.peers and self._is_believed(peer)
+        is_counted = peer in self._sender.peers and self._trust.believes(peer)
         return term == self._raft.term and self._raft.is_leader and is_counted
 
     # ------------------------------------------------------------ elections
@@ -264,6 +264,19 @@ class Guard:
     def _on_pre_vote_request(self, peer: str, request: PreVoteRequest) -> None:
         if self._is_voter(peer):
             self._elections.on_pre_vote_request(peer, request)
+            self._vouch_to(peer)
+
+    def _vouch_to(self, peer: str) -> None:
+        """Who asks hears no leader. Perhaps it refuses the one there is, for it knows it with another disk."""
+        leader = self._raft.leader
+        if leader and leader != peer and self._elections.hears_leader and not self._raft.is_leader:
+            disk = self._trust.voucher(leader, self._raft.commit_index)
+            if disk:
+                self._outbox.hold(peer, Voucher(self._raft.term, leader, disk))
+
+    def _on_voucher(self, peer: str, voucher: Voucher) -> None:
+        if self._is_voter(peer):
+            self._trust.vouched(voucher.leader, voucher.disk)
 
     def _on_pre_vote(self, peer: str, answer: PreVote) -> None:
         if self._is_voter(peer):
@@ -277,7 +290,7 @@ class Guard:
 
     def _is_voter(self, peer: str) -> bool:
         """M3: whoever does not count is not asked, nor is a disk that is not the voter's (ID1)."""
-        return peer in self._configuration().voters and self._is_believed(peer)
+        return peer in self._configuration().voters and self._trust.believes(peer)
 
     def _is_member(self, peer: str) -> bool:
-        return peer in self._configuration().nodes and self._is_believed(peer)
+        return peer in self._configuration().nodes and self._trust.believes(peer)

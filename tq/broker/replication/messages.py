@@ -109,6 +109,14 @@ class TimeoutNow(NamedTuple):
     term: int
 
 
+class Voucher(NamedTuple):
+    """I hear `leader`, and a committed configuration says that `disk` is its own: you may follow it (see `trust`)."""
+
+    term: int
+    leader: str
+    disk: str
+
+
 class SnapshotChunk(NamedTuple):
     """A piece of the snapshot that ends with entry (last_index, last_term, crc), is `size` bytes long and has this digest.
 
@@ -148,6 +156,7 @@ Message: TypeAlias = (
     | TimeoutNow
     | SnapshotChunk
     | SnapshotAck
+    | Voucher
 )
 
 _KINDS: dict[int, type[Any]] = {
@@ -162,6 +171,7 @@ _KINDS: dict[int, type[Any]] = {
     9: TimeoutNow,
     10: SnapshotChunk,
     11: SnapshotAck,
+    12: Voucher,
 }
 """Numbers are never given to another kind."""
 _NUMBERS = {kind: number for number, kind in _KINDS.items()}
@@ -208,7 +218,7 @@ def unpack_message(frame: bytes) -> Message:
 def _fits(value: object, hint: object, most: int) -> bool:
     if hint is int:
         return type(value) is int and 0 <= value <= most
-    if hint is bool or hint is bytes:
+    if hint is bool or hint is bytes or hint is str:
         return type(value) is hint
     return type(value) is tuple and len(value) <= APPEND_ENTRIES_MAX and all(map(_is_entry, value))
 
