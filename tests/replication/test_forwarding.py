@@ -79,9 +79,11 @@ class Visit(asyncio.Transport):
         super().__init__()
         self.leader, self.visitor = leader, visitor
         self.core = Connection(Role.BROKER)
-        self.is_over = False
+        self.is_over = self.is_gone = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self.is_gone:
+            raise RuntimeError("unable to perform operation; the handler is closed")  # as uvloop does
         for event in self.core.receive(bytes(data)):
             if isinstance(event, HelloReceived):
                 self.core.accept_hello("leader")
@@ -103,7 +105,11 @@ class Visit(asyncio.Transport):
             self.is_over = True
             if self in self.leader.visits:
                 self.leader.visits.remove(self)
-            asyncio.get_running_loop().call_soon(self.visitor.connection_lost, None)
+            asyncio.get_running_loop().call_soon(self._lose)
+
+    def _lose(self) -> None:
+        self.is_gone = True
+        self.visitor.connection_lost(None)
 
     def _deliver(self, data: bytes) -> None:
         if not self.is_over:
@@ -239,6 +245,24 @@ def test_answers_of_the_leader_are_passed_on_as_they_are(refusal: TqError) -> No
         with pytest.raises(type(refusal), match=refusal.text):
             await bench.ask(Cancel(new_id()))
         assert len(bench.a.asked) == 1
+
+    on_bench(test)
+
+
+def test_link_that_is_lost_in_the_turn_of_a_request_writes_no_more() -> None:
+    """What escapes a turn of the loop ends the broker, and the leader's death takes links in any turn."""
+
+    async def test(bench: Bench) -> None:
+        escaped: list[object] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: escaped.append(context["message"]))
+        bench.a.script = {Submit: [SUBMITTED]}
+        await bench.ask(SUBMIT)
+        bench.a.visits[0].abort()
+        waiting = bench.begin(Cancel(new_id()))
+        with pytest.raises(OutcomeUnknown):
+            await asyncio.wait_for(waiting, 10)
+        assert escaped == []
 
     on_bench(test)
 

@@ -271,7 +271,7 @@ class Link(asyncio.Protocol):
         data = self._exchange.data_to_send()
         if self._transport is None:
             return
-        if data:
+        if data and not self._transport.is_closing():
             self._transport.write(data)
         if self._exchange.end is not None:
             self._end(self._exchange.end)

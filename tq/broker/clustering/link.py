@@ -133,6 +133,8 @@ class PeerLink(asyncio.Protocol):
 
     def _flush(self) -> None:
         self._flush_due = False
+        if self._is_over:
+            return
         data = self._core.data_to_send()
         if data and self._transport is not None:
             self._transport.write(data)
