@@ -15,17 +15,12 @@ from tests.cluster.clocks import Clocks
 from tests.cluster.faults import FAULTS
 
 SEED = 4
-SECONDS_MAX = 300
-"""It takes 30 on a quiet machine, and a minute on one with a load of 20."""
+STRIKING_SECONDS = 180
+SECONDS_MAX = 480
+"""The last fault and the judging come on top: 20 s on a quiet machine, and a minute on one with a load of 20."""
 NODES = ("n1", "n2", "n3")
-CHOSEN = (
-    "kill the leader",
-    "pause the leader",
-    "partition: one node alone, silent",
-    "partition: one node mute, reset",
-    "clocks strobed",
-    "worker killed",
-)
+FAULTS_LEAST = 10
+"""On a quiet machine it is 25."""
 
 
 @pytest.mark.timeout(SECONDS_MAX)
@@ -35,12 +30,11 @@ def test_a_cluster_under_faults_keeps_all_it_acknowledged(tmp_path: Path) -> Non
         clocks = Clocks(tmp_path, NODES)
         brokers = Brokers(tmp_path, network, NODES, env=clocks.env, command=clocks.command)
         stage = Stage(tmp_path, brokers, network, clocks)
-        chosen = {name: FAULTS[name] for name in CHOSEN}
 
-        history = asyncio.run(run(stage, Options(SEED, 0, faults_least=len(CHOSEN)), chosen, print))
+        history = asyncio.run(run(stage, Options(SEED, STRIKING_SECONDS), FAULTS, print))
 
     assert history.violations == []
     assert len(history.acknowledged) > 200
     assert history.counts["status reads"] > 20
     assert history.counts["terms with a leader"] > 1
-    assert sorted(history.faults) == sorted(CHOSEN)
+    assert len(history.faults) >= FAULTS_LEAST

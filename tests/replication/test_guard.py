@@ -266,6 +266,20 @@ def test_observer_neither_deposes_a_leader_nor_is_voted_for() -> None:
     assert (bench.log, bench.core.status.term) == (ONES, 1)
 
 
+@pytest.mark.parametrize("candidate", ["watcher", "newcomer"])
+def test_candidate_that_does_not_vote_by_an_older_configuration_is_voted_for_where_no_leader_is_heard(
+    candidate: str,
+) -> None:
+    """The leader made it a voter and died; of the two that are left, one has not read that yet."""
+    bench = Bench(ONES)
+    bench.core.connected("newcomer", 3)
+    epoch = {"watcher": 2, "newcomer": 3}[candidate]
+    asked = PreVoteRequest(1, 5, 6, 1)
+    assert bench.hear(candidate, asked, epoch=epoch) == [(candidate, PreVote(1, 5, True))]
+    assert bench.hear(candidate, VoteRequest(2, 6, 1, False), epoch=epoch) == [(candidate, Vote(2))]
+    assert bench.hear(candidate, VoteRequest(3, 4, 1, False), epoch=epoch) == []
+
+
 def test_leader_that_observes_by_an_older_configuration_is_heard_where_no_other_speaks() -> None:
     """It came back with another disk, caught up and was elected; who reads of that an entry at a time must go on."""
     bench = Bench(ONES)

@@ -30,6 +30,7 @@ class Cluster:
             for name in self.names
         ]
         self.invariants.nodes = self.nodes
+        self.is_healed = False
 
     def start(self) -> None:
         rng = self.world.stream("cluster")
@@ -45,6 +46,7 @@ class Cluster:
 
     def heal(self) -> None:
         """The end of all faults: every link is up, every disk works, every node runs."""
+        self.is_healed = True
         self.network.heal()
         for node in self.nodes:
             node.disk.repair()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from random import Random
 
@@ -41,6 +41,10 @@ class Nemesis:
         node, peer = self._whom(fault)
         if getattr(self, f"_{fault.kind}")(node, peer, fault.seconds) is not False:
             self.done[fault.kind] += 1
+
+    def _later(self, seconds: float, strike: Callable[[], None]) -> None:
+        """The rest of a fault. It does not outlast the faults: what is healed stays so."""
+        self._world.after(seconds, lambda: None if self._cluster.is_healed else strike())
 
     def _whom(self, fault: Fault) -> tuple[SimNode, SimNode]:
         nodes = self._cluster.nodes
@@ -92,7 +96,7 @@ class Nemesis:
             for each in rest:
                 each.pause(seconds)
 
-        self._world.after(seconds, turn)
+        self._later(seconds, turn)
 
     def _worker_death(self, node: SimNode, peer: SimNode, seconds: float) -> None:
         self._workload.kill_worker(self._rng)
@@ -139,8 +143,8 @@ class Nemesis:
         ways = _both([(node.name, peer.name)])
         step = seconds / FLAPS
         for turn in range(FLAPS):
-            self._world.after(turn * step, lambda: self._cluster.network.cut(ways, step / 2))
-            self._world.after(turn * step, lambda: self._cluster.network.reset(node.name, peer.name))
+            self._later(turn * step, lambda: self._cluster.network.cut(ways, step / 2))
+            self._later(turn * step, lambda: self._cluster.network.reset(node.name, peer.name))
 
     def _slow_link(self, node: SimNode, peer: SimNode, seconds: float) -> None:
         self._cluster.network.slow(_both([(node.name, peer.name)]), seconds, SLOW_FACTOR)
@@ -151,7 +155,7 @@ class Nemesis:
         network.cut(ways, seconds)
         for one, other in sorted({(min(way), max(way)) for way in ways}):
             if self._rng.random() < 0.5:
-                self._world.after(seconds * self._rng.random(), partial(network.reset, one, other))
+                self._later(seconds * self._rng.random(), partial(network.reset, one, other))
 
     # ------------------------------------------------------------ disks, clocks, operators
 

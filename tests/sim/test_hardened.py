@@ -91,6 +91,21 @@ def test_voter_that_was_away_while_a_peer_was_rebuilt_and_elected_follows_it(see
     assert report.coverage["disks replaced"] == 1
 
 
+@pytest.mark.parametrize("seed", [4, 9, 10])
+def test_voter_that_was_just_taken_in_is_elected_by_one_that_has_not_read_so(seed: int) -> None:
+    """The one that took it in lost its disk: the two that are left are a majority, and elected nobody."""
+    faults = (
+        Fault(2.5, "remove_node", 2, 1, 0.1),
+        Fault(2.8, "isolate", 2, 0, 1.4),
+        Fault(3.95, "lose_disk", 0, 1, 0.6),
+    )
+    options = Options(seconds=4.6, rate=15.0, workers=1, batch_bytes=4_000, compact_entries=5_000)
+    report = run(Schedule(seed, options, faults), HARDENED)
+
+    check(report)
+    assert report.coverage["disks replaced"] == 1
+
+
 @pytest.mark.parametrize("victim", [LEADER, 1], ids=["made", "received"])
 def test_flipped_bits_in_a_snapshot_are_noticed_and_whoever_needs_it_gets_another(victim: int) -> None:
     cut = (Fault(2.0, "isolate", 1, 0, 4.0), Fault(2.0, "isolate", 1, 2, 4.0))

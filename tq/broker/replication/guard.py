@@ -254,7 +254,7 @@ class Guard:
     # ------------------------------------------------------------ elections
 
     def _on_vote_request(self, peer: str, request: VoteRequest) -> None:
-        if self._is_voter(peer):
+        if self._may_stand(peer):
             self._elections.on_vote_request(peer, request)
 
     def _on_vote(self, peer: str, vote: Vote) -> None:
@@ -262,7 +262,7 @@ class Guard:
             self._elections.on_vote(peer, vote.term)
 
     def _on_pre_vote_request(self, peer: str, request: PreVoteRequest) -> None:
-        if self._is_voter(peer):
+        if self._may_stand(peer):
             self._elections.on_pre_vote_request(peer, request)
             self._vouch_to(peer)
 
@@ -287,6 +287,14 @@ class Guard:
     def _on_term_notice(self, peer: str, notice: TermNotice) -> None:
         if notice.term > self._raft.term and self._is_member(peer):
             self._elections.step_down(peer, notice.term)
+
+    def _may_stand(self, peer: str) -> bool:
+        """Whether to hear a candidate: one that votes by the log here, or, where no leader is heard, any believed one.
+
+        Its own log may make it a voter where this one does not yet, and who made it one may be dead (thesis 4.1).
+        Whether it knows enough to lead is for its last entry to say.
+        """
+        return self._is_voter(peer) or (self._trust.believes(peer) and not self._elections.hears_leader)
 
     def _is_voter(self, peer: str) -> bool:
         """M3: whoever does not count is not asked, nor is a disk that is not the voter's (ID1)."""
