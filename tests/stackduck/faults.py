@@ -29,6 +29,8 @@ BREAK_S = (0.2, 1.5)
 CALL_S = 15.0
 HANDS = 16
 """Jobs that the consumer has in hand at a time: one by one it would work on what it holds long after the last fault."""
+TRIES_MAX, RETRY_S = 40, 0.25
+"""How often a job's end is told, and how far apart."""
 STILL_LOOKS = 1_500
 LOOK_S = 0.1
 """So many looks without a job that ends, and the rest is left. Jobs of a broker that was killed come back after its lease
@@ -184,11 +186,20 @@ class Campaign:
                     await asyncio.sleep(0.1)
 
     async def _complete(self, client: Client, job_id: str) -> None:
-        """Twice, as a client that did not get the answer would."""
-        for _ in range(2):
-            with suppress(grpc.aio.AioRpcError):
-                if (await client.duck(duck.CompleteJobRequest(job_id=job_id))).success:
-                    self._completed.add(job_id)
+        """Until it is told that this is done, for as long as faults last: with both stores away it did not happen, and who
+        has the job keeps it. Then once more, as a client that did not get the answer would."""
+        for _ in range(TRIES_MAX):
+            if await self._says_done(client, job_id):
+                break
+            await asyncio.sleep(RETRY_S)
+        await self._says_done(client, job_id)
+
+    async def _says_done(self, client: Client, job_id: str) -> bool:
+        with suppress(grpc.aio.AioRpcError):
+            if (await client.duck(duck.CompleteJobRequest(job_id=job_id))).success:
+                self._completed.add(job_id)
+                return True
+        return False
 
     # ------------------------------------------------------------ the record
 

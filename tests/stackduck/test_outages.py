@@ -62,6 +62,29 @@ def test_jobs_that_come_while_redis_is_away_are_kept_worked_on_and_put_back_once
     run(scenario())
 
 
+def test_redis_that_is_back_is_not_taken_for_away_again_by_connections_of_before(servers: Servers) -> None:
+    async def scenario() -> None:
+        async with deployed(servers) as here:
+            broker = await here.broker()
+
+            async def work() -> None:
+                await broker.enqueue()
+                assert await broker.complete((await broker.dequeued()).id)
+
+            await work()
+            servers.redis.kill()
+            try:
+                await until(lambda: degraded(broker))
+            finally:
+                await asyncio.to_thread(servers.redis.start)
+            await until(lambda: healthy(broker))
+            for _ in range(3):
+                await work()
+            assert broker.backend.store_measures().outages["redis"] == 1
+
+    run(scenario())
+
+
 def test_end_that_redis_missed_is_told_when_it_is_back(servers: Servers) -> None:
     async def scenario() -> None:
         async with deployed(servers) as here:

@@ -101,7 +101,8 @@ class RedisQueue:
         )
         make = self._make = self._redis.connection_pool.make_connection
         # New jobs, runs that begin and runs that end do not wait for each other.
-        self._in, self._out, self._back, self._rest = (Wire(make) for _ in range(4))
+        self._in, self._out, self._back, self._rest = wires = tuple(Wire(make) for _ in range(4))
+        store.on_gone += [wire.renew for wire in wires]
 
     async def look(self) -> None:
         """See whether Redis is there, and tell the other brokers that this one is. Raises StoreAway."""

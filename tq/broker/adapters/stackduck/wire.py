@@ -34,11 +34,14 @@ class Wire:
         self._make = make
         self._connection: AbstractConnection | None = None
         self._turn = asyncio.Lock()
+        self._is_stale = False
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """What the script returns, texts as bytes. Raises the library's errors and OSError; nothing is tried again."""
         tail = (len(keys), *(key.encode(errors="surrogateescape") for key in keys), *args)
         async with self._turn:
+            if self._is_stale:
+                await self.close()
             try:
                 try:
                     return await self._ask(b"EVALSHA", script.name, *tail)
@@ -62,7 +65,12 @@ class Wire:
         finally:
             await self.close()
 
+    def renew(self) -> None:
+        """Begin with a new connection next time: Redis was away, so the one from before is dead and does not know it."""
+        self._is_stale = True
+
     async def close(self) -> None:
+        self._is_stale = False
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.disconnect(nowait=True)
