@@ -44,8 +44,6 @@ class Database:
         self.handles: dict[str, ColumnFamily] = {
             f.name: rdict.get_column_family_handle(f.name) for f in families
         }
-        self._synced = WriteOptions()
-        self._synced.sync = True
         self._unsynced = WriteOptions()
         self._failure: OSError | None = None
         self._is_open = True
@@ -122,15 +120,21 @@ class Database:
 
     def write(self, batch: WriteBatch) -> None:
         """Apply all of it or nothing; durable only after a sync. Raises OSError, and from then on always."""
-        self._write(batch, self._unsynced)
+        self._check_usable()
+        try:
+            self._rdict.write(batch, self._unsynced)
+        except Exception as error:
+            raise self._failed(error) from error
 
     def write_synced(self, batch: WriteBatch, note: bytes) -> None:
         """Apply all of it and return once it, and all before it, is on the disk.
 
         note: given to the witness (at most `witness.NOTE_BYTES_MAX` bytes); the next start finds it in `note`.
         """
-        self._write(batch, self._synced)
-        self._testify(note)
+        # Two calls: `Rdict.write` keeps the interpreter to itself, `flush_wal` does not. With the sync inside the write
+        # the event loop stood still for as long as the disk took, whatever thread it was on.
+        self.write(batch)
+        self.sync(note)
 
     def sync(self, note: bytes | None = None) -> None:
         """Return once everything written before is on the disk. Raises OSError, and from then on always.
@@ -166,6 +170,10 @@ class Database:
         beside = directory.rstrip("/") + ".new"
         shutil.rmtree(beside, ignore_errors=True)
         try:
+            # A checkpoint would do it, too, but with the interpreter to itself all the while; what it finds flushed it
+            # only links.
+            for family in self.families.values():
+                family.flush()
             Checkpoint(self._rdict).create_checkpoint(beside)
         except Exception as error:
             raise mapped(error, self.path) from error
@@ -210,13 +218,6 @@ class Database:
         except Exception as error:
             if self._failure is None:
                 raise mapped(error, self.path) from error
-
-    def _write(self, batch: WriteBatch, options: WriteOptions) -> None:
-        self._check_usable()
-        try:
-            self._rdict.write(batch, options)
-        except Exception as error:
-            raise self._failed(error) from error
 
     def _testify(self, note: bytes) -> None:
         sequence = self._rdict.latest_sequence_number()
