@@ -72,6 +72,18 @@ def _broker_tls(config: BrokerConfig) -> Iterator[Finding]:
 def _raft_tls(config: BrokerConfig) -> Iterator[Finding]:
     raft = config.raft
     yield from _pair(("raft", "tls_cert"), raft.tls_cert, ("raft", "tls_key"), raft.tls_key)
+    if not (raft.secret or raft.tls_ca or raft.tls_cert or raft.tls_key):
+        yield Finding(
+            (("raft", "secret"), ("raft", "enabled")),
+            "nodes could not tell each other from strangers",
+            "give raft.secret (the same on all), or raft.tls_ca, tls_cert and tls_key",
+        )
+    if raft.tls_ca and not (raft.tls_cert or raft.tls_key):
+        yield Finding(
+            (("raft", "tls_ca"), ("raft", "tls_cert")),
+            "an authority without a certificate of this node's own: nothing would be encrypted",
+            "give raft.tls_cert and raft.tls_key too, or take the authority out",
+        )
     if raft.tls_cert and not raft.tls_ca:
         yield Finding(
             (("raft", "tls_cert"), ("raft", "tls_ca")),

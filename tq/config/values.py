@@ -16,7 +16,8 @@ from typing import NamedTuple, Protocol
 ADDRESSES_MAX = 100
 TEXT_CHARS_MAX = 4096
 
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"(?=.{{1,253}}\Z)({_LABEL}\.)*{_LABEL}|\[[0-9A-Fa-f:.]+\]")
 _TRUE, _FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
 _NOTHING = frozenset({"", "null", "none", "~"})
 

@@ -51,6 +51,7 @@ BAD = {
     "a wrong switch": ("raft: {enabled: maybe}", "raft.enabled", 1, 17, "neither true nor false", "true or false"),
     "a wrong host": ("broker: {host: 'a b'}", "broker.host", 1, 16, "not a host", "0.0.0.0"),
     "an address without a port": ("raft: {bind: host1}", "raft.bind", 1, 14, "not an address", "host:port"),
+    "a host with an empty part": ("raft: {bind: 'a..b:1'}", "raft.bind", 1, 14, "not an address", "host:port"),
     "an address with a wrong port": ("raft: {bind: 'host1:x'}", "raft.bind", 1, 14, "not a whole number", "65535"),
     "a wrong peer": ("raft: {peers: [a:1, b]}", "raft.peers", 1, 21, "not an address", "host:port"),
     "one text for peers": ("raft: {peers: a}", "raft.peers", 1, 15, "is one value", "a list of host:port"),
@@ -119,6 +120,13 @@ TOGETHER = {
     "an election too soon": ("raft: {election_timeout_ms: 200}", "raft.election_timeout_ms", "too near", "at least 300"),
     "a node's certificate without an authority": (
         "raft: {enabled: true, bind: 'h:1', peers: ['g:1'], tls_cert: /x, tls_key: /y}", "raft.tls_cert", "authority", "tls_ca",
+    ),
+    "nodes without a secret": (
+        "raft: {enabled: true, bind: 'h:1', peers: ['g:1']}", "raft.secret", "from strangers", "the same on all",
+    ),
+    "an authority without a node's certificate": (
+        "raft: {enabled: true, bind: 'h:1', peers: ['g:1'], secret: 0123456789abcdef, tls_ca: /x}",
+        "raft.tls_ca", "nothing would be encrypted", "tls_cert",
     ),
     "keys asked for and none there": ("auth: {enabled: true}", "auth.enabled", "none is known", "hash-key"),
     "two keys of one name": (

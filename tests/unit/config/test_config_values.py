@@ -159,7 +159,7 @@ def test_peers_may_be_a_plain_list_of_addresses(tmp_path: Path) -> None:
 
 
 def test_a_node_that_finds_itself_among_the_peers_is_not_its_own_peer(tmp_path: Path) -> None:
-    text = "raft: {enabled: true, node_id: a, bind: 'h1:1', peers: {a: 'h1:1', b: 'h2:1'}}"
+    text = "raft: {enabled: true, node_id: a, secret: 0123456789abcdef, bind: 'h1:1', peers: {a: 'h1:1', b: 'h2:1'}}"
     assert load_broker(file_with(text, tmp_path)).raft.peers == (Peer("b", "h2:1"),)
 
 
