@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import cast
 
 from tq.broker.access import Permission, principal
 from tq.broker.adapters.stackduck.backend import CAPABILITIES
 from tq.broker.api.stackduck.endings import Endings
 from tq.broker.api.stackduck.holdings import Holdings
+from tq.broker.awaiting import awaited
 from tq.broker.service import Caller, Service, Silent
 from tq.ids import new_id
 from tq.task import IN_PROGRESS, TaskView
@@ -35,6 +37,10 @@ def test_job_completed_twice_while_postgres_comes_back_is_not_cancelled() -> Non
     service = Lagging()
     caller = Caller(Silent(), principal("tests", (Permission.ADMIN,)))
 
-    assert asyncio.run(Endings(cast(Service, service), Holdings()).complete(caller, new_id(), ""))
+    async def complete() -> bool:
+        endings = Endings(cast(Service, service), Holdings())
+        return await awaited(partial(endings.complete, caller, new_id(), ""))
+
+    assert asyncio.run(complete())
 
     assert service.asked == [Settle, GetTask]

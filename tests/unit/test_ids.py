@@ -34,7 +34,7 @@ def test_text_is_canonical_and_reads_back(task_id: bytes) -> None:
     assert from_text(text) == from_text(text.upper()) == from_text(text.replace("-", "")) == task_id
 
 
-@pytest.mark.parametrize("text", ["", "7", "not-a-uuid", "0" * 31, "g" * 32, None, 7])
+@pytest.mark.parametrize("text", ["", "7", "not-a-uuid", "0" * 31, "0" * 31 + "\t", "g" * 32, None, 7])
 def test_anything_else_is_a_bad_request_that_shows_it(text: object) -> None:
     with pytest.raises(BadRequest, match="is not a task id"):
         from_text(text)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ single one takes. What waits or streams is a coroutine (`calls`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
@@ -18,7 +18,15 @@ from tq.broker.service import Caller
 from tq.errors import TqError
 from tq.verbs import Reply, Request
 
-R = TypeVar("R", bound=Request)
+
+class Errand(NamedTuple):
+    """What takes more than one verb, or one of another peer. begin: gets the caller, and tells once how it ended, at once
+    or later; it must not raise."""
+
+    begin: Callable[[Caller, Callable[[Any], None]], None]
+
+
+R = TypeVar("R", bound="Request | Errand")
 
 Ask: TypeAlias = "Callable[[M, Mapping[str, str]], R | Message]"
 Tell: TypeAlias = "Callable[[R, Any], Message]"
@@ -36,8 +44,8 @@ def exchange(
 ) -> Prompt:
     """The handler.
 
-    ask: from the message and the call's metadata to the verb, or to the answer if that is known already; raises TqError.
-    tell: from the verb and its reply to the answer. needs: a verb that the caller may send, or the call is refused
+    ask: from the message and the call's metadata to the verb or errand, or to the answer if that is known already; raises
+    TqError. tell: from the verb and its reply to the answer. needs: a verb that the caller may send, or the call is refused
     before `ask`. excuse: the answer, status OK, to a failure of the verb; None for those that are a status all the same.
     """
 
@@ -110,13 +118,19 @@ class _Exchange(Generic[M, R]):
             self._answer(verb)
             return
         self._verb = verb
-        self._calls.service.handle(Caller(self._calls.silent, who, self._address), verb, self._replied)
+        caller = Caller(self._calls.silent, who, self._address)
+        if isinstance(verb, Errand):
+            verb.begin(caller, self._replied)
+        else:
+            self._calls.service.handle(caller, verb, self._replied)
 
-    def _replied(self, reply: Reply | TqError) -> None:
+    def _replied(self, reply: Reply | Exception) -> None:
         """Called by the engine, which takes what is raised for its own defect."""
         try:
-            if not isinstance(reply, TqError):
+            if not isinstance(reply, Exception):
                 self._answer(self._tell(self._verb, reply))
+            elif not isinstance(reply, TqError):
+                self._confess(reply)
             elif self._excuse is not None and (excuse := self._excuse(reply)) is not None:
                 self._answer(excuse)
             else:

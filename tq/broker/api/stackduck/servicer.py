@@ -8,28 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from tq.broker.access import denial
 from tq.broker.api.grpc.call import Handler
 from tq.broker.api.grpc.calls import Calls, Context, parse
-from tq.broker.api.grpc.exchange import exchange
+from tq.broker.api.grpc.exchange import Errand, exchange
 from tq.broker.api.grpc.ids import read_id
 from tq.broker.api.stackduck.consumers import Consumers, message_of
 from tq.broker.api.stackduck.dequeues import IDLE_S, Dequeues
-from tq.broker.api.stackduck.endings import Endings
+from tq.broker.api.stackduck.endings import Done, Endings
 from tq.broker.api.stackduck.holdings import Holdings
 from tq.broker.compat.stackduck.enqueue import task_of
 from tq.broker.compat.stackduck.jobs import REFUSAL
 from tq.broker.service import Caller
-from tq.errors import AuthenticationFailed, PermissionDenied, TqError
+from tq.errors import AuthenticationFailed, BadRequest, PermissionDenied, TqError
 from tq.ids import ID_BYTES, to_text
 from tq.proto import stackduck_pb2 as pb
 from tq.protocol.validate import check_tasks
 from tq.verbs import Claim, Request, Submit, Submitted
 
-Ending: TypeAlias = Callable[[Caller, bytes, str], Awaitable[bool]]
+Ending: TypeAlias = Callable[[Caller, bytes, str, Done], None]
+EndRequest: TypeAlias = pb.CompleteJobRequest | pb.FailJobRequest | pb.RetryJobRequest
+EndResponse: TypeAlias = pb.CompleteJobResponse | pb.FailJobResponse | pb.RetryJobResponse
 
 DENIALS = (AuthenticationFailed, PermissionDenied)
 """Who may not is told by the status: StackDuck has no keys, and its clients no field for it."""
@@ -78,9 +80,9 @@ class StackDuck:
             "DequeueJob": unary(self.dequeue_job),
             "DequeueRetriedJob": unary(self.dequeue_retried_job),
             "ConsumeJobs": streaming(self._consumers.consume),
-            "CompleteJob": unary(self.complete_job),
-            "FailJob": unary(self.fail_job),
-            "RetryJob": unary(self.retry_job),
+            "CompleteJob": self._end(pb.CompleteJobRequest, self._endings.complete, pb.CompleteJobResponse),
+            "FailJob": self._end(pb.FailJobRequest, self._endings.fail, pb.FailJobResponse),
+            "RetryJob": self._end(pb.RetryJobRequest, self._endings.retry, pb.RetryJobResponse),
         }
 
     def stop(self) -> None:
@@ -132,29 +134,25 @@ class StackDuck:
 
     # ------------------------------------------------------------ endings
 
-    async def complete_job(self, context: Context, data: bytes) -> pb.CompleteJobResponse:
-        asked = parse(pb.CompleteJobRequest, data, self._calls)
-        done = await self._end(self._endings.complete, context, asked.job_id, "")
-        return pb.CompleteJobResponse(success=done)
+    def _end(self, kind: type[EndRequest], ending: Ending, response: type[EndResponse]) -> Handler:
+        """The answer says whether it could be done: a bad id, an unknown job and a broker in trouble are all `no`."""
 
-    async def fail_job(self, context: Context, data: bytes) -> pb.FailJobResponse:
-        asked = parse(pb.FailJobRequest, data, self._calls)
-        done = await self._end(self._endings.fail, context, asked.job_id, asked.error_message)
-        return pb.FailJobResponse(success=done)
+        def errand_of(asked: EndRequest, _headers: Mapping[str, str]) -> Errand | EndResponse:
+            try:
+                job_id = read_id(asked.job_id, "job_id")
+            except BadRequest:
+                return response(success=False)
+            error = "" if isinstance(asked, pb.CompleteJobRequest) else asked.error_message
+            return Errand(lambda caller, done: ending(caller, job_id, error, done))
 
-    async def retry_job(self, context: Context, data: bytes) -> pb.RetryJobResponse:
-        asked = parse(pb.RetryJobRequest, data, self._calls)
-        done = await self._end(self._endings.retry, context, asked.job_id, asked.error_message)
-        return pb.RetryJobResponse(success=done)
-
-    async def _end(self, ending: Ending, context: Context, job_id: str, error: str) -> bool:
-        """Whether it could be done: a bad id, an unknown job and a broker in trouble are all `no`."""
-        caller = await self._caller(context, Claim)
-        try:
-            return await ending(caller, read_id(job_id, "job_id"), error)
-        except TqError as error:
-            _raise_denials(error)
-            return False
+        return exchange(
+            self._calls,
+            kind,
+            errand_of,
+            lambda _errand, is_done: response(success=is_done),
+            needs=Claim,
+            excuse=lambda error: None if isinstance(error, DENIALS) else response(success=False),
+        )
 
     async def _caller(self, context: Context, verb: type[Request]) -> Caller:
         """Who calls, if they may do what the call is about. Raises what becomes the status."""

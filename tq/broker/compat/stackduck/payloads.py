@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from typing import Any
 
 DEPTH_MAX = 127
@@ -16,10 +15,10 @@ DEPTH_MAX = 127
 _INTEGER_MIN, _INTEGER_MAX = -(2**63), 2**64 - 1
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 """One for all: to make it costs more than to use it."""
-_PLAIN_ENDS = re.compile(r"[0-9]{19}|-0")
-"""Where Python's own reading of integers may differ from serde_json's: about 64 bits, and minus zero."""
 _DIGITS_MAX = 20
 """An integer of more digits is outside 64 bits, and need not be worked out to know it."""
+_PLAIN_DIGITS_MAX = 18
+"""An integer of so many digits is inside, whichever its sign."""
 
 
 class InvalidJson(ValueError):
@@ -72,11 +71,10 @@ class _Reader:
         self.has_floats = False
 
     def read(self, text: str) -> Any:
-        if _PLAIN_ENDS.search(text) is None:
-            try:
-                return _plain_decode(text)
-            except _Float:
-                pass
+        try:
+            return _plain_decode(text)
+        except _Special:
+            pass
         decoder = json.JSONDecoder(parse_float=self._float, parse_int=self._integer, parse_constant=_refuse)
         return decoder.decode(text)
 
@@ -99,16 +97,22 @@ def _refuse(text: str) -> Any:
     raise InvalidJson(f"{text} is not JSON")
 
 
-class _Float(Exception):
-    """There is a number that is no integer."""
+class _Special(Exception):
+    """There is a number that Python may read otherwise than serde_json: no integer, minus zero, or about 64 bits."""
 
 
 def _stop(text: str) -> Any:
-    raise _Float
+    raise _Special
 
 
-_plain_decode = json.JSONDecoder(parse_float=_stop, parse_constant=_refuse).decode
-"""For most texts: those without numbers that need care. One for all: to make it costs more than to use it."""
+def _plain_integer(text: str) -> int:
+    if len(text) > _PLAIN_DIGITS_MAX or text == "-0":
+        raise _Special
+    return int(text)
+
+
+_plain_decode = json.JSONDecoder(parse_float=_stop, parse_int=_plain_integer, parse_constant=_refuse).decode
+"""For most texts: those without such numbers. One for all: to make it costs more than to use it."""
 
 
 def _dump(value: object) -> str:

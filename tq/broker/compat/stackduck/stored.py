@@ -196,7 +196,7 @@ def parse_time(text: str) -> int:
 
 
 def _text(value: str | None) -> str:
-    return write_value(value, False)
+    return "null" if value is None else write_value(value, False)
 
 
 def _null(value: int | None) -> str:
