@@ -15,12 +15,12 @@ from tests.cluster.clocks import Clocks
 from tests.cluster.faults import FAULTS
 
 SEED = 4
-STRIKING_SECONDS = 180
+STRIKING_SECONDS = 150
 SECONDS_MAX = 480
-"""The last fault and the judging come on top: 20 s on a quiet machine, and a minute on one with a load of 20."""
+"""Start, the last fault and the judging come on top: half a minute on a quiet machine, and two on one with a load of 20."""
 NODES = ("n1", "n2", "n3")
 FAULTS_LEAST = 10
-"""On a quiet machine it is 25."""
+"""Of different kinds."""
 
 
 @pytest.mark.timeout(SECONDS_MAX)
