@@ -90,6 +90,10 @@ class Consensus(Protocol):
     @property
     def members(self) -> frozenset[str]: ...
 
+    def members_since(self, index: int) -> set[frozenset[str]]:
+        """Who voted, by each configuration that was in force since this entry was added."""
+        ...
+
     def matches(self) -> dict[str, int]:
         """Leader only: how far each other node's log is known to equal this one's."""
         ...

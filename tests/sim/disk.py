@@ -38,6 +38,8 @@ class SimDisk:
         self.fails_next: OSError | None = None
         self.writes_left: int | None = None
         self.syncs = 0
+        self.hurry: Callable[[], None] = lambda: None
+        """Ends the wait for what the disk is at: it is no slow disk's any more."""
 
     def seconds(self, now: float) -> float:
         """How long a job begun now takes."""
@@ -69,6 +71,7 @@ class SimDisk:
         self.fails_next = None
         self.writes_left = None
         self.slow_until = 0.0
+        self.hurry()
 
 
 class SimDiskThread:
@@ -82,6 +85,8 @@ class SimDiskThread:
         self._disk = disk
         self._on_fatal = on_fatal
         self._jobs: deque[tuple[Callable[[], Any], Callable[[Any], None] | None]] = deque()
+        self._under_way: Any = None
+        disk.hurry = self._hurry
 
     def start(self) -> None:
         """Nothing to start: jobs run when the world comes to them."""
@@ -111,7 +116,12 @@ class SimDiskThread:
             self._begin()
 
     def _begin(self) -> None:
-        self._loop.call_later(self._disk.seconds(self._world.now), self._finish)
+        self._under_way = self._loop.call_later(self._disk.seconds(self._world.now), self._finish)
+
+    def _hurry(self) -> None:
+        if self._jobs:
+            self._under_way.cancel()
+            self._begin()
 
     def _finish(self) -> None:
         job, done = self._jobs.popleft()

@@ -223,6 +223,11 @@ class HardNode:
     def members(self) -> frozenset[str]:
         return frozenset(self.core.configuration.voters if self.core is not None else ())
 
+    def members_since(self, index: int) -> set[frozenset[str]]:
+        assert self.core is not None
+        known = self.core._membership
+        return {frozenset(known.as_of(at).voters) for at in range(index, self.journal.last_index + 1)}
+
     def matches(self) -> dict[str, int]:
         if self.core is None:
             return {}

@@ -45,7 +45,6 @@ class Invariants:
         self._applied: dict[int, int] = {}
         self._commits: dict[str, tuple[int, int]] = {}
         self._checked: dict[str, int] = {}
-        self._members: dict[str, frozenset[str]] = {}
 
     # ------------------------------------------------------------ what nodes tell
 
@@ -118,13 +117,16 @@ class Invariants:
                 )
 
     def _look_at_commit(self, leader: SimNode, commit: int) -> None:
-        """In the configuration of now, or in that of the look before: it may have changed behind the entry."""
+        """By one of the configurations since: they may have changed behind the entry, more than once between two looks."""
         assert leader.raft is not None
-        now = leader.raft.members
-        before, self._members[leader.name] = self._members.get(leader.name, now), now
         term = leader.raft.term_at(commit)
-        if term is not None and not any(self._is_kept(commit, term, members) for members in (now, before)):
-            self.violated("I5 committed on a minority", leader.name, f"{commit}, of {sorted(now)}")
+        if term is None:
+            return
+        since = leader.raft.members_since(commit)
+        if not any(self._is_kept(commit, term, members) for members in since):
+            self.violated(
+                "I5 committed on a minority", leader.name, f"{commit}, of {list(map(sorted, since))}"
+            )
 
     def _is_kept(self, commit: int, term: int, members: frozenset[str]) -> bool:
         """Counted over the nodes that run: one that is down may hold it too."""

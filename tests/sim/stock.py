@@ -147,6 +147,9 @@ class StockNode:
     def members(self) -> frozenset[str]:
         return frozenset({str(node.id) for node in self._replica.otherNodes} | {self._around.node})
 
+    def members_since(self, index: int) -> set[frozenset[str]]:
+        return {self.members}
+
     def matches(self) -> dict[str, int]:
         return {str(node.id): index for node, index in private(self._replica, "raftMatchIndex").items()}
 

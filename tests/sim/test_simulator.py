@@ -14,7 +14,7 @@ from tests.sim.loop import SimLoop
 from tests.sim.makes import MAKES
 from tests.sim.network import Network
 from tests.sim.run import run
-from tests.sim.schedule import FAULTS, from_seed
+from tests.sim.schedule import FAULTS, brisk, from_seed
 from tests.sim.shrink import shrink
 from tests.sim.world import StormError, World
 
@@ -153,6 +153,28 @@ def test_healing_frees_what_a_slow_link_still_holds_and_all_that_waits_behind_it
     world.run_until(100.0)
 
     assert other.heard[3:] == [("later", 1)]
+
+
+def test_healing_ends_what_a_slow_disk_is_at() -> None:
+    world, disk, done = World(1), SimDisk(Random(1)), list[str]()
+    thread = SimDiskThread(world, SimLoop(world, lambda error: None), disk, lambda error: None)  # type: ignore[abstract]
+    disk.slow_until, disk.slow_seconds = 1.0, 1_000.0
+    thread.run(lambda: done.append("slow"))
+    thread.run(lambda: done.append("behind it"))
+    world.run_until(2.0)
+    assert not done
+
+    disk.repair()
+    world.run_until(2.05)
+    assert done == ["slow", "behind it"]
+    world.run_until(2_000.0)
+    assert done == ["slow", "behind it"]
+
+
+def test_commit_in_a_configuration_that_came_and_went_between_two_looks_violates_nothing() -> None:
+    """A leader takes one of two out and another in: what was committed in between, it holds alone, rightly."""
+    report = run(brisk(407320), MAKES["hardened"])
+    assert (report.violations, report.coverage["membership changes"] > 1) == ([], True)
 
 
 def test_a_paused_process_does_everything_later_and_in_order_and_a_killed_one_nothing() -> None:
