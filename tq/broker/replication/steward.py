@@ -14,17 +14,20 @@ from functools import partial
 
 from tq.broker.replication.membership import NODES_MAX, Configuration, Node
 from tq.broker.replication.raft import RaftLog
+from tq.config.values import ADDRESS, NODE_ID, Wrong
 from tq.errors import BadRequest, BrokerUnavailable, NotLeader, TqError
 from tq.logs import get_logger
 
 _log = get_logger("raft")
 
+EVERY_ADDRESS = ("0.0.0.0", "[::]")
 LOOK_SECONDS = 0.25
 """How often a leader looks whether somebody has caught up, or has come back with another disk."""
 CHANGE_SECONDS = 10.0
 """How long a change may wait for the one before it, and for its own majority."""
 RETRY_SECONDS = 0.1
-PORT_MAX = 65_535
+CATCHING_UP_MS = 500
+"""When somebody who wants a node to lead that is behind may ask again."""
 
 
 class Steward:
@@ -71,7 +74,7 @@ class Steward:
 
         Raises BadRequest, NotLeader, BrokerUnavailable, OutcomeUnknown.
         """
-        _check_address(address)
+        _check_place(node, address)
 
         def add(known: dict[str, Node]) -> None:
             if any(each.address == address for name, each in known.items() if name != node):
@@ -94,6 +97,10 @@ class Steward:
         """See `verbs.RemoveNode`. A leader that is to go hands over and raises NotLeader: the next one removes it."""
         if node not in self._log.configuration.nodes:
             raise BadRequest(f"{node!r} is no node of this cluster")
+        if self._log.configuration.voters == (node,):
+            raise BadRequest(
+                f"{node} is the last node that votes: stop it, there is nothing left to take it out of"
+            )
         if node == self._node_id:
             await self.transfer()
             raise self._log.not_leader()
@@ -104,15 +111,27 @@ class Steward:
         """Let another voter lead, empty = the one that is furthest on. Raises what refused it."""
         if not self._log.is_leader:
             raise self._log.not_leader()
-        match = self._log.status.match
-        others = [
-            node for node in self._log.configuration.voters_but(self._node_id) if self._is_connected(node)
-        ]
         if target == self._node_id:
             return
-        if not target and not others:
+        match = self._log.status.match
+        voters = self._log.configuration.voters_but(self._node_id)
+        others = [node for node in voters if self._is_connected(node)]
+        if not voters:
+            raise BadRequest(f"{self._node_id} is the only node that votes: nobody else can lead")
+        if not others:
             raise BrokerUnavailable("no other voting node is connected")
+        if target in voters:
+            self._check_successor(target)
         await self._log.transfer(target or max(others, key=lambda node: match.get(node, 0)))
+
+    def _check_successor(self, node: str) -> None:
+        """Nobody's writes wait for a node that cannot lead: while a transfer is tried nothing is taken in."""
+        if not self._is_connected(node):
+            raise BadRequest(f"{node} is not connected to {self._node_id}, which leads: it cannot take over")
+        if not self._log.has_caught_up(node):
+            behind = self._log.last_index - self._log.status.match.get(node, 0)
+            text = f"{node} is {behind} entries behind: it can lead once it has caught up"
+            raise BrokerUnavailable(text, retry_after_ms=CATCHING_UP_MS)
 
     # ------------------------------------------------------------ what is done unasked
 
@@ -202,7 +221,17 @@ def _let_vote(node: str, known: dict[str, Node]) -> None:
     known[node] = known[node]._replace(votes=True, is_joining=False)
 
 
-def _check_address(address: str) -> None:
+def _check_place(node: str, address: str) -> None:
+    """The rules of the configuration file, for what would stand in it: else every start of a node would trip over it."""
+    try:
+        ADDRESS.read(address)
+    except Wrong as wrong:
+        raise BadRequest(f"{wrong.text}: give host:port, as its peers reach it") from wrong
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) <= PORT_MAX:
+    if int(port) == 0 or host in EVERY_ADDRESS:
         raise BadRequest(f"{address!r} is not an address: give host:port, as its peers reach it")
+    if node != address:  # which names a node where peers are a plain list
+        try:
+            NODE_ID.read(node)
+        except Wrong as wrong:
+            raise BadRequest(f"the name {wrong.text}: {wrong.remedy}") from wrong
