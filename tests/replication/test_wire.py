@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgpack
@@ -14,6 +15,7 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.metrics.logged import Logged, logged
 from tests.replication.live import SECRET, until
 from tq.broker.replication import messages as m
 from tq.broker.replication.cluster import configuration_of, name_of, security_of
@@ -27,8 +29,9 @@ from tq.broker.replication.handshake import (
 )
 from tq.broker.replication.membership import Configuration
 from tq.broker.replication.peer_book import PeerBook
+from tq.broker.replication.peer_news import LINES_MAX, TOPICS_MAX, WINDOW_SECONDS, PeerNews
 from tq.broker.replication.stream import PeerSecurity
-from tq.broker.replication.transport import PeerTransport
+from tq.broker.replication.transport import STREAMS_MAX, PeerTransport
 from tq.config import Peer
 from tq.config.models import RaftSection
 from tq.errors import AuthenticationFailed, ProtocolError, StoreDamaged, Unsupported
@@ -252,25 +255,26 @@ def test_stranger_is_cut_and_never_heard(words: list[bytes]) -> None:
     run(test)
 
 
+def security_by(authority: trustme.CA, trusted: trustme.CA, directory: Path) -> PeerSecurity:
+    """Of a node whose certificate one authority signed, and that trusts another, or the same."""
+    files = [str(directory / f"{id(authority)}.{name}") for name in ("key", "cert", "ca")]
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_pem.write_to_path(files[0])
+    issued.cert_chain_pems[0].write_to_path(files[1])
+    trusted.cert_pem.write_to_path(files[2])
+    return security_of(
+        RaftSection(peers=(Peer("b", "127.0.0.1:1"),), tls_key=files[0], tls_cert=files[1], tls_ca=files[2])
+    )
+
+
 def test_mutual_tls_lets_in_who_has_a_certificate_of_our_authority_and_nobody_else(tmp_path: Path) -> None:
     ours, theirs = trustme.CA(), trustme.CA()
-
-    def security(authority: trustme.CA) -> PeerSecurity:
-        files = [str(tmp_path / f"{id(authority)}.{name}") for name in ("key", "cert", "ca")]
-        issued = authority.issue_cert("127.0.0.1")
-        issued.private_key_pem.write_to_path(files[0])
-        issued.cert_chain_pems[0].write_to_path(files[1])
-        ours.cert_pem.write_to_path(files[2])
-        return security_of(
-            RaftSection(
-                peers=(Peer("b", "127.0.0.1:1"),), tls_key=files[0], tls_cert=files[1], tls_ca=files[2]
-            )
-        )
 
     async def test() -> None:
         ears_a, ears_b, ears_c = Ears(), Ears(), Ears()
         a, b, c = transport("a", ears_a), transport("b", ears_b), transport("0", ears_c)
-        a.security, b.security, c.security = security(ours), security(ours), security(theirs)
+        a.security = b.security = security_by(ours, ours, tmp_path)
+        c.security = security_by(theirs, ours, tmp_path)
         host, port = await b.open("127.0.0.1", 0)
         c.set_peers([("b", f"{host}:{port}")])
         a.set_peers([("b", f"{host}:{port}")])
@@ -283,6 +287,96 @@ def test_mutual_tls_lets_in_who_has_a_certificate_of_our_authority_and_nobody_el
             await each.close()
 
     run(test)
+
+
+def test_peers_find_each_other_whoever_crowds_their_ports() -> None:
+    async def test() -> None:
+        ears_a, ears_b = Ears(), Ears()
+        a, b = transport("a", ears_a), transport("b", ears_b)
+        ports = [await each.open("127.0.0.1", 0) for each in (a, b)]
+        other = await asyncio.open_connection(*ports[1])
+        crowd = [
+            await asyncio.open_connection(*port, local_addr=("127.0.0.2", 0))
+            for port in ports
+            for _ in range(STREAMS_MAX + 10)
+        ]
+        a.set_peers([("b", f"127.0.0.1:{ports[1][1]}")])
+        await until(lambda: bool(ears_a.peers) and bool(ears_b.peers))
+        # It is the crowd that gives way, and nobody else.
+        assert await crowd[-1 - STREAMS_MAX][0].read(1) == b""
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(other[0].read(1), 0.05)
+        for each in (a, b):
+            await each.close()
+        for _, writer in (*crowd, other):
+            writer.close()
+
+    run(test)
+
+
+def test_log_says_why_a_peer_cannot_be_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tq.broker.replication.transport.MISSED_SECONDS", 0.0)
+    ours, theirs = trustme.CA(), trustme.CA()
+
+    async def test(log: Logged) -> None:
+        a, b = transport("b", Ears()), transport("c", Ears())
+        a.security, b.security = security_by(ours, ours, tmp_path), security_by(theirs, ours, tmp_path)
+        host, port = await b.open("127.0.0.1", 0)
+        a.set_peers([("c", f"{host}:{port}"), ("d", "no..host:1"), ("e", "127.0.0.1:1")])
+        await until(lambda: len(log.lines("peer_unreachable")) == 3)
+        told = {str(line["peer"]): str(line["message"]) for line in log.lines("peer_unreachable")}
+        assert "certificate" in told["c"]
+        assert "no..host" in told["d"]
+        assert "refused" in told["e"].lower()
+        for each in (a, b):
+            await each.close()
+
+    with logged() as log:
+        run(lambda: test(log))
+
+
+def test_stranger_who_comes_again_and_again_is_told_of_a_few_times_and_counted() -> None:
+    async def test(log: Logged) -> None:
+        b = transport("b", Ears())
+        host, port = await b.open("127.0.0.1", 0)
+        for _ in range(LINES_MAX + 5):
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(b"\xff\xff\xff\xff")
+            with suppress(ConnectionError):
+                await reader.read()
+            writer.close()
+        told = log.lines("peer_refused")
+        assert len(told) == LINES_MAX
+        assert all("a stranger at 127.0.0.1:" in str(line["message"]) for line in told)
+        await b.close()
+
+    with logged() as log:
+        run(lambda: test(log))
+
+
+def test_lines_that_were_withheld_are_counted_in_the_next_of_the_same_peer() -> None:
+    now = 0.0
+    news = PeerNews(lambda: now)
+    with logged() as log:
+        for _ in range(LINES_MAX + 3):
+            news.warn("peer_refused", "n2", "n2: no")
+        news.warn("peer_refused", "n3", "n3: no")
+        now = WINDOW_SECONDS
+        news.warn("peer_refused", "n2", "n2: no")
+        news.warn("peer_refused", "n2", "n2: no")
+        assert [line.get("withheld") for line in log.lines()] == [None] * (LINES_MAX + 1) + [3, None]
+
+
+def test_peers_without_number_take_bounded_memory() -> None:
+    now = 0.0
+    news = PeerNews(lambda: now)
+    with logged() as log:
+        for number in range(TOPICS_MAX + 100):
+            news.warn("peer_refused", f"stranger {number}", "no")
+        assert len(log.lines()) == TOPICS_MAX + LINES_MAX
+        now = WINDOW_SECONDS
+        news.warn("peer_refused", "stranger of the next minute", "no")
+        assert len(log.lines()) == TOPICS_MAX + LINES_MAX + 1
 
 
 def test_nodes_that_could_not_tell_each_other_from_strangers_do_not_start() -> None:

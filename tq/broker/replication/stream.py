@@ -59,6 +59,10 @@ class Owner(Protocol):
         """Raises AuthenticationFailed unless this hello is meant for us, from the disk its node always had."""
         ...
 
+    def refused(self, whom: str, text: str) -> None:
+        """What came over a stream was not believed. whom: the peer, or where the stranger is."""
+        ...
+
     def joined(self, stream: Stream, hello: Hello) -> int:
         """The stream is the peer's now; its epoch."""
         ...
@@ -89,7 +93,16 @@ class Stream(asyncio.Protocol):
         self._epoch = 0
         self._deadline: asyncio.TimerHandle | None = None
         self.is_handed_over = False
+        self.host = ""
+        """Whoever is at the other end, as far as the network knows."""
+        self.reason = "it hung up before it had proved itself"
+        """Why it ended without ever being a peer's."""
         self._ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_dialled(self) -> bool:
+        """Whether this node opened the connection."""
+        return bool(self._dials)
 
     async def ended(self) -> bool:
         """Wait until the connection is over, or handed over to a visit; whether it was ever a peer's."""
@@ -99,6 +112,7 @@ class Stream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not an isinstance: uvloop's transports are of a class of their own.
         self._transport = transport = cast(asyncio.Transport, transport)
+        self.host = str((transport.get_extra_info("peername") or ("somewhere",))[0])
         if not self._owner.admit(self):
             transport.abort()
             return
@@ -109,6 +123,8 @@ class Stream(asyncio.Protocol):
             self._say_hello(self._dials, Purpose.RAFT if self._visit is None else Purpose.VISIT)
 
     def connection_lost(self, error: Exception | None) -> None:
+        if error is not None:
+            self.reason = str(error)
         self._end()
 
     def data_received(self, data: bytes) -> None:
@@ -126,7 +142,8 @@ class Stream(asyncio.Protocol):
                 self._frame(bytes(memoryview(buffer)[at + LENGTH_BYTES : stop]))
                 at = stop
         except TqError as error:
-            _log.warning("peer_refused", f"{self._peer or self._dials or 'a stranger'}: {error.text}")
+            self.reason = error.text
+            self._owner.refused(self._whom(), error.text)
             self.cut()
             return
         if at:
@@ -135,6 +152,10 @@ class Stream(asyncio.Protocol):
             assert self._visit is not None
             # What came right behind the proof is the visitor's first word.
             self._visit.data_received(bytes(buffer))
+
+    def _whom(self) -> str:
+        """What nobody has proved is told as the address that it came from, not as the name it gave."""
+        return self._peer or self._dials or f"a stranger at {self.host}"
 
     def send(self, frame: bytes) -> None:
         transport = self._transport

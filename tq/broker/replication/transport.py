@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 from tq.broker.replication.handshake import NONCE_BYTES, Hello, Purpose
 from tq.broker.replication.messages import Message, pack_message, unpack_message
+from tq.broker.replication.peer_news import PeerNews
 from tq.broker.replication.stream import HANDSHAKE_SECONDS, PeerSecurity, Stream
 from tq.errors import AuthenticationFailed, BrokerUnavailable
 from tq.logs import get_logger
@@ -25,7 +27,12 @@ _log = get_logger("raft")
 REDIAL_SECONDS = (0.05, 1.0)
 """Pause before dialling again: the first, and the longest it grows to."""
 STREAMS_MAX = 64
-"""Connections that have not proved themselves yet; a port scan must not use up the descriptors."""
+"""Connections from outside that have not proved themselves yet; a port scan must not use up the descriptors, nor keep
+peers out: when there are more, the host that holds the most of them loses its oldest."""
+STEADY_SECONDS = 1.0
+"""A stream that ended sooner was refused by the other side: it is dialled again as patiently as one that never was."""
+MISSED_SECONDS = 5.0
+"""A peer that cannot be reached for so long is worth a line; starts and restarts are not."""
 
 
 class Ears(Protocol):
@@ -67,12 +74,14 @@ class PeerTransport:
         self._server: asyncio.Server | None = None
         self._peers: dict[str, _Peer] = {}
         self._streams: dict[str, Stream] = {}
-        self._strangers: set[Stream] = set()
+        self._strangers: dict[Stream, None] = {}
+        """From outside, the oldest first."""
         self._open: set[Stream] = set()
         self._client_addresses: dict[str, str] = {}
         self._disks: dict[str, str] = {}
         self._believed: set[str] = set()
         self._epoch = 0
+        self._news = PeerNews(lambda: asyncio.get_running_loop().time())
         self._is_closed = False
         self.on_visit: Callable[[str], asyncio.Protocol] | None = None
         """Given the visitor's node id, who takes the connection over."""
@@ -81,7 +90,12 @@ class PeerTransport:
         """Listen; the bound address."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: Stream(self, dials=""), host, port, ssl=self.security.server, reuse_address=True
+            lambda: Stream(self, dials=""),
+            host,
+            port,
+            ssl=self.security.server,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS if self.security.server else None,
+            reuse_address=True,
         )
         address = self._server.sockets[0].getsockname()
         return address[0], address[1]
@@ -104,7 +118,7 @@ class PeerTransport:
             try:
                 self._take_in(node, self._disks[node])
             except AuthenticationFailed as error:
-                _log.warning("peer_refused", error.text, peer=node)
+                self._news.warn("peer_refused", node, error.text, peer=node)
                 stream.cut()
 
     def client_address(self, node: str) -> str:
@@ -135,7 +149,7 @@ class PeerTransport:
             async with asyncio.timeout(HANDSHAKE_SECONDS):
                 stream = await self._dial(node, peer.address, visitor)
                 await stream.ended()
-        except (OSError, TimeoutError) as error:
+        except (OSError, ValueError) as error:  # TimeoutError is an OSError
             raise BrokerUnavailable(f"{node} at {peer.address} cannot be reached: {error}") from error
         if not stream.is_handed_over:
             raise BrokerUnavailable(f"{node} at {peer.address} did not let this node in")
@@ -160,19 +174,32 @@ class PeerTransport:
     async def _dial_for_ever(self, node: str, address: str) -> None:
         shortest, longest = REDIAL_SECONDS
         pause = shortest if node > self.node_id else longest
+        now = asyncio.get_running_loop().time
+        seen_at = now()
         while True:
             stream = self._streams.get(node)
             if stream is None and node < self.node_id:
                 await asyncio.sleep(longest)
                 stream = self._streams.get(node)
+            dialled_at = now()
             try:
                 stream = stream or await self._dial(node, address, None)
                 if await stream.ended():
-                    pause = shortest
-            except OSError as error:
-                _log.debug("peer_unreachable", f"{node} at {address}: {error}", peer=node)
+                    seen_at = now()
+                    if seen_at - dialled_at >= STEADY_SECONDS:
+                        pause = shortest
+                else:
+                    self._missed(node, address, stream.reason, now() - seen_at)
+            # A host's name that cannot be one is a ValueError.
+            except (OSError, ValueError) as error:
+                self._missed(node, address, str(error), now() - seen_at)
             await asyncio.sleep(pause)
             pause = min(2 * pause, longest)
+
+    def _missed(self, node: str, address: str, reason: str, seconds: float) -> None:
+        if seconds >= MISSED_SECONDS:
+            text = f"{node} at {address} cannot be reached for {seconds:.0f} s: {reason}"
+            self._news.warn("peer_unreachable", node, text, lines_max=1, peer=node)
 
     async def _dial(self, node: str, address: str, visitor: asyncio.Protocol | None) -> Stream:
         """Raises OSError."""
@@ -182,6 +209,7 @@ class PeerTransport:
             host.strip("[]"),
             int(port),
             ssl=self.security.client,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS if self.security.client else None,
         )
         return stream
 
@@ -196,10 +224,31 @@ class PeerTransport:
         """Whether a new connection may begin to prove itself."""
         self._open.add(stream)
         # One that was accepted just before the port was closed would keep the server waiting for it.
-        if self._is_closed or len(self._strangers) >= STREAMS_MAX:
+        if self._is_closed:
             return False
-        self._strangers.add(stream)
+        if not stream.is_dialled:
+            if len(self._strangers) >= STREAMS_MAX:
+                self._make_room()
+            self._strangers[stream] = None
         return True
+
+    def _make_room(self) -> None:
+        held = Counter(stranger.host for stranger in self._strangers)
+        greediest = max(held, key=held.__getitem__)
+        oldest = next(stranger for stranger in self._strangers if stranger.host == greediest)
+        self._news.warn(
+            "port_crowded",
+            greediest,
+            f"{STREAMS_MAX} connections have not proved themselves, {held[greediest]} of them from {greediest}: "
+            "its oldest is let go",
+            lines_max=1,
+        )
+        del self._strangers[oldest]
+        oldest.cut()
+
+    def refused(self, whom: str, text: str) -> None:
+        """What came over a stream was not believed. whom: the peer, or where the stranger is."""
+        self._news.warn("peer_refused", whom, f"{whom}: {text}")
 
     def check(self, hello: Hello) -> None:
         """Raises AuthenticationFailed unless this hello is meant for us, from a disk that is let in: see `trust`."""
@@ -215,13 +264,13 @@ class PeerTransport:
         older = self._streams.pop(peer, None)
         if older is not None:
             older.cut()
-        self._strangers.discard(stream)
+        self._strangers.pop(stream, None)
         self._epoch += 1
         self._streams[peer] = stream
         self._client_addresses[peer] = hello.client_address
         self._disks[peer] = disk = _disk_of(hello)
         self._take_in(peer, disk)
-        _log.info("peer_connected", f"{peer} is connected", peer=peer, epoch=self._epoch)
+        self._news.note("peer_connected", peer, f"{peer} is connected", peer=peer, epoch=self._epoch)
         self._ears.connected(peer, self._epoch, disk)
         return self._epoch
 
@@ -248,11 +297,11 @@ class PeerTransport:
 
     def left(self, stream: Stream, peer: str, epoch: int) -> None:
         self._open.discard(stream)
-        self._strangers.discard(stream)
+        self._strangers.pop(stream, None)
         if peer:
             if self._streams.get(peer) is stream:
                 del self._streams[peer]
-            _log.info("peer_disconnected", f"{peer} is disconnected", peer=peer, epoch=epoch)
+            self._news.note("peer_disconnected", peer, f"{peer} is disconnected", peer=peer, epoch=epoch)
             self._ears.disconnected(peer, epoch)
 
 
