@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.metrics.logged import Logged, logged
 from tq.broker.replication.membership import Configuration
 from tq.broker.replication.steward import Steward
 from tq.errors import BadRequest, BrokerUnavailable, TqError
@@ -19,7 +20,7 @@ class Log:
     is_leader = True
     knows_members = True
     last_index = 2_000
-    status = SimpleNamespace(match={"n2": 2_000, "n3": 1_000, "n4": 2_000})
+    status = SimpleNamespace(match={"n2": 2_000, "n3": 1_000, "n4": 1_000}, last_index=2_000)
 
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
@@ -39,17 +40,22 @@ def of(voters: str) -> Configuration:
     return Configuration.of({name: f"{name}:1" for name in voters.split()}, {})
 
 
+def steward_of(log: Log) -> Steward:
+    """Of n1. n4 is not connected."""
+    return Steward(
+        "n1",
+        log,  # type: ignore[arg-type]
+        asyncio.get_running_loop(),
+        is_connected=lambda node: node != "n4",
+        disk_of=lambda _: "",
+    )
+
+
 def asked(log: Log, ask: Callable[[Steward], Awaitable[None]]) -> TqError | None:
-    """What n1 says; None = it does it. n4 is not connected."""
+    """What n1 says; None = it does it."""
 
     async def answer() -> TqError | None:
-        steward = Steward(
-            "n1",
-            log,  # type: ignore[arg-type]
-            asyncio.get_running_loop(),
-            is_connected=lambda node: node != "n4",
-            disk_of=lambda _: "",
-        )
+        steward = steward_of(log)
         try:
             await ask(steward)
         except TqError as error:
@@ -128,3 +134,26 @@ def test_node_that_a_configuration_file_could_name_is_taken_in(node: str, addres
     log = Log(of("n1 n2"))
     assert asked(log, lambda steward: steward.add_node(node, address, votes=True)) is None
     assert len(log.heard) == 1
+
+
+def test_log_names_the_node_that_is_there_and_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """n2 lacks nothing, n4 is not connected, n5 gets on."""
+    monkeypatch.setattr("tq.broker.replication.steward.LOOK_SECONDS", 0.001)
+    monkeypatch.setattr("tq.broker.replication.steward.STILL_SECONDS", 0.05)
+    rig = Log(of("n1 n2 n3 n4 n5"))
+    rig.status = SimpleNamespace(match={"n2": 2_000, "n3": 1_000, "n4": 1_000, "n5": 1}, last_index=2_000)
+
+    async def test(told: Logged) -> None:
+        steward = steward_of(rig)
+        steward.start()
+        deadline = asyncio.get_running_loop().time() + 10
+        while len(told.lines("peer_stands_still")) < 2 and asyncio.get_running_loop().time() < deadline:
+            rig.status.match["n5"] += 1
+            await asyncio.sleep(0)
+        steward.stop()
+
+    with logged() as told:
+        asyncio.run(test(told))
+    lines = told.lines("peer_stands_still")
+    assert {line["peer"] for line in lines} == {"n3"}
+    assert "n3 is connected, lacks 1000 entries" in lines[0]["message"]

@@ -26,6 +26,8 @@ LOOK_SECONDS = 0.25
 CHANGE_SECONDS = 10.0
 """How long a change may wait for the one before it, and for its own majority."""
 RETRY_SECONDS = 0.1
+STILL_SECONDS = 30.0
+"""A node that is connected, lacks entries and takes none for so long is worth a line."""
 CATCHING_UP_MS = 500
 """When somebody who wants a node to lead that is behind may ask again."""
 
@@ -50,6 +52,8 @@ class Steward:
         self._is_connected = is_connected
         self._disk_of = disk_of
         self._strange: dict[str, str] = {}
+        self._held: dict[str, tuple[int, float]] = {}
+        """How far a node was, and since when."""
         self._changes = asyncio.Lock()
         self._timer: TimerHandle | None = None
         self._task: Task[None] | None = None
@@ -139,10 +143,31 @@ class Steward:
         self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
         if not self._log.is_leader:
             self._strange.clear()
-        elif self._task is None or self._task.done():
+            self._held.clear()
+            return
+        self._look_who_stands_still()
+        if self._task is None or self._task.done():
             edit = self._readmission() or self._promotion() or self._naming()
             if edit is not None or not self._log.knows_members:
                 self._task = self._loop.create_task(self._try(edit or _as_it_is))
+
+    def _look_who_stands_still(self) -> None:
+        """One that lost entries it had acknowledged gets no more (ID3), and whoever put an old copy back must hear of it."""
+        status, now = self._log.status, self._loop.time()
+        for node in self._log.configuration.nodes_but(self._node_id):
+            held = status.match.get(node, 0)
+            before, since = self._held.get(node, (-1, now))
+            if held != before or held >= status.last_index or not self._is_connected(node):
+                self._held[node] = (held, now)
+            elif now - since >= STILL_SECONDS:
+                self._held[node] = (held, now)
+                _log.warning(
+                    "peer_stands_still",
+                    f"{node} is connected, lacks {status.last_index - held} entries and has taken none for "
+                    f"{now - since:.0f} s: unless a snapshot is on its way to it, its data directory is older than what "
+                    "it acknowledged; stop it, empty the directory and start it again",
+                    peer=node,
+                )
 
     def _readmission(self) -> Callable[[dict[str, Node]], object] | None:
         """A node of ours that is not here with its own disk, and was seen with another one."""
