@@ -1,8 +1,8 @@
 """How a broker process ends: when asked to, when it cannot start, and when it must not go on.
 
 Exit codes follow sysexits.h, so that a supervisor can tell "restart me" from "a person must look first":
-0 stopped as asked · 2 configuration · 65 the data on disk is damaged · 69 something else has what we need ·
-70 a defect in the broker · 74 the disk failed · 77 not permitted.
+0 stopped as asked · 2 configuration, or data that is not for it · 65 the data on disk is damaged · 69 something else has
+what we need · 70 a defect in the broker · 74 the disk failed · 77 not permitted.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tq.errors import StoreDamaged, TqError
+from tq.errors import StoreDamaged, TqError, Unsupported
 from tq.logs import get_logger
 
 EXIT_OK = 0
+EXIT_CONFIGURATION = 2
 EXIT_DAMAGED = 65
 EXIT_UNAVAILABLE = 69
 EXIT_DEFECT = 70
@@ -57,6 +58,9 @@ def opening(what: str) -> Iterator[None]:
         yield
     except StoreDamaged as error:
         raise CannotStart(f"{what} is damaged: {error.text}", EXIT_DAMAGED) from error
+    except Unsupported as error:
+        # What is configured and what is there do not go together: another try changes nothing.
+        raise CannotStart(f"cannot open {what}: {error.text}", EXIT_CONFIGURATION) from error
     except TqError as error:
         raise CannotStart(f"cannot open {what}: {error.text}", EXIT_UNAVAILABLE) from error
     except OSError as error:

@@ -15,6 +15,7 @@ import uvloop
 
 from tq import logs
 from tq.broker.lifecycle import (
+    EXIT_CONFIGURATION,
     EXIT_DAMAGED,
     EXIT_DEFECT,
     EXIT_DISK,
@@ -25,7 +26,7 @@ from tq.broker.lifecycle import (
     Signals,
     opening,
 )
-from tq.errors import BrokerUnavailable, StoreDamaged
+from tq.errors import BrokerUnavailable, StoreDamaged, Unsupported
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,7 @@ from tq.errors import BrokerUnavailable, StoreDamaged
         (OSError(errno.EIO, "Input/output error"), EXIT_DISK, "Input/output error"),
         (StoreDamaged("000042.sst has a bad block; run `tq-admin verify DIR`"), EXIT_DAMAGED, "000042.sst"),
         (BrokerUnavailable("another broker holds the lock"), EXIT_UNAVAILABLE, "another broker"),
+        (Unsupported("the journal is that of a cluster's node"), EXIT_CONFIGURATION, "a cluster's node"),
     ],
 )
 def test_a_failed_opening_says_what_why_and_what_to_do(error: Exception, code: int, words: str) -> None:
