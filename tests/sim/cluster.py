@@ -55,9 +55,13 @@ class Cluster:
             node.start()
 
     def may_lose(self, node: SimNode) -> bool:
-        """Whether its disk may lose what it promised: one at a time, and while all vote, or no majority is left."""
-        leader = self.leader
-        is_whole = leader is not None and leader.raft is not None and leader.raft.members == set(self.names)
+        """Whether its disk may lose what it promised: one at a time, and while all vote, or no majority is left.
+
+        By the logs of a majority: that all vote may stand in the leader's alone, and go with its disk.
+        """
+        running = [each.raft for each in self.nodes if each.raft is not None]
+        whole = sum(raft.members == set(self.names) for raft in running)
+        is_whole = self.leader is not None and 2 * whole > len(self.names)
         return is_whole and not any(each.is_forgetful for each in self.nodes)
 
     def take_in(self, node: SimNode) -> None:
