@@ -27,6 +27,9 @@ class Kind(StrEnum):
     CUSTOM = "Custom"
 
 
+_KINDS = frozenset(Kind)
+
+
 @dataclass(frozen=True, slots=True)
 class BackoffStrategy:
     """When a failed job runs again. Make one with `fixed`, `exponential` or `custom`.
@@ -99,7 +102,7 @@ class BackoffStrategy:
         if not isinstance(value, Mapping) or len(value) != 1:
             raise ValueError("backoff is not an object with one key")
         ((tag, content),) = value.items()
-        if tag not in set(Kind):
+        if tag not in _KINDS:
             raise ValueError(f"backoff is {str(tag):.40}, which is not one of {', '.join(Kind)}")
         kind = Kind(tag)
         if kind is not Kind.CUSTOM:

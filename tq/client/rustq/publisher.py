@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
-from aiormq import exceptions, spec
-from aiormq.channel import Channel
+from aiormq import exceptions
 
-from tq.client.rustq.amqp import LOST, Link, LostLink, answered, close_channel
+from tq.client.rustq.amqp import LOST, Link, LostLink, close_channel
+from tq.client.rustq.confirms import Confirms
 from tq.client.rustq.names import DELAY_MS_LONGEST, IDLE_MS, Declaration, delay_queue
 from tq.clock import Clock
 from tq.errors import BadRequest, BrokerUnavailable, OutcomeUnknown
@@ -23,8 +23,6 @@ IN_FLIGHT_MAX = 500
 """Messages sent and not confirmed yet."""
 FRESH_MS = IDLE_MS // 4
 """How long a declaration is believed. A delay queue must be declared anew before it may delete itself."""
-PERSISTENT = 2
-CONTENT_TYPE = "application/json"
 
 _Try = Callable[[], Awaitable[None]]
 
@@ -44,7 +42,7 @@ class Publisher:
     def __init__(self, link: Link, clock: Clock) -> None:
         self._link = link
         self._clock = clock
-        self._channel: Channel | None = None
+        self._confirms: Confirms | None = None
         self._opening = asyncio.Lock()
         self._declaring = asyncio.Lock()
         self._declared: dict[str, int] = {}
@@ -68,9 +66,9 @@ class Publisher:
         await self._until(within_s, declared)
 
     async def close(self) -> None:
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            await close_channel(channel)
+        confirms, self._confirms = self._confirms, None
+        if confirms is not None:
+            await close_channel(confirms.channel)
         await self._link.close()
 
     # ------------------------------------------------------------ inside
@@ -136,41 +134,32 @@ class Publisher:
         return declared_ms is not None and self._clock.monotonic_ms() - declared_ms < FRESH_MS
 
     async def _confirmed(self, target: str, message: Message) -> None:
-        channel = await self._open()
-        properties = spec.Basic.Properties(
-            delivery_mode=PERSISTENT,
-            content_type=CONTENT_TYPE,
-            headers=dict(message.headers) if message.headers else None,
-        )
+        confirms = await self._open()
         try:
             async with asyncio.timeout(CONFIRM_SECONDS):
-                await answered(
-                    channel.basic_publish(
-                        message.body, routing_key=target, properties=properties, mandatory=True, wait=False
-                    )
-                )
+                await confirms.send(message.body, queue=target, headers=message.headers)
         except exceptions.PublishError:
             raise
         except exceptions.DeliveryError as error:
             raise BrokerUnavailable(f"RabbitMQ did not take the message for {target!r}") from error
         except LOST as error:
-            await self._lose(channel)
+            await self._lose(confirms)
             raise LostLink(
                 f"RabbitMQ did not confirm a message for {target!r}: {type(error).__name__}"
             ) from error
 
-    async def _open(self) -> Channel:
-        channel = self._channel
-        if channel is not None and not channel.is_closed:
-            return channel
+    async def _open(self) -> Confirms:
+        confirms = self._confirms
+        if confirms is not None and not confirms.channel.is_closed:
+            return confirms
         async with self._opening:
-            if self._channel is None or self._channel.is_closed:
+            if self._confirms is None or self._confirms.channel.is_closed:
                 self._declared.clear()  # another RabbitMQ may answer now, or one whose queues were deleted
-                self._channel = await self._link.channel(confirms=True)
-            return self._channel
+                self._confirms = Confirms(await self._link.channel(confirms=True))
+            return self._confirms
 
-    async def _lose(self, channel: Channel) -> None:
+    async def _lose(self, confirms: Confirms) -> None:
         """The first of those who waited for it drops the connection; the others find a fresh one."""
-        if self._channel is channel:
-            self._channel = None
+        if self._confirms is confirms:
+            self._confirms = None
             await self._link.drop()

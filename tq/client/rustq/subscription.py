@@ -14,8 +14,10 @@ from typing import NamedTuple
 from aiormq import spec
 from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel
+from pamqp.header import ContentHeader
 
 from tq.client.rustq.amqp import LOST, RPC_SECONDS, Link, answered, close_channel, on_closed
+from tq.client.rustq.content import Content
 from tq.client.rustq.names import Declaration, QueueNames
 from tq.errors import BrokerUnavailable
 from tq.logs import get_logger
@@ -133,14 +135,18 @@ class Subscription:
     async def consume(self, feed: Feed) -> None:
         """Begin. Messages come before this returns. Raises BrokerUnavailable."""
         channel = feed.channel
+        places: dict[str | None, tuple[int, str]] = {}
+        Content(channel, partial(self._take, feed, places))
         try:
             for lane, queue in enumerate(self._names.lanes):
                 for share in self._shares if queue == self._names.main else (sum(self._shares),):
                     await answered(channel.basic_qos(prefetch_count=share, timeout=RPC_SECONDS))
                     tag = f"{self._consumer_id}_{len(self._tags)}"
-                    take = partial(self._take, feed, lane, queue)
+                    places[tag] = lane, queue
                     self._tags.append(tag)
-                    await answered(channel.basic_consume(queue, take, consumer_tag=tag, timeout=RPC_SECONDS))
+                    await answered(
+                        channel.basic_consume(queue, _unused, consumer_tag=tag, timeout=RPC_SECONDS)
+                    )
         except LOST as error:
             await feed.close()
             await self._link.drop()
@@ -153,10 +159,22 @@ class Subscription:
     async def close(self) -> None:
         await self._link.close()
 
-    async def _take(self, feed: Feed, lane: int, queue: str, message: DeliveredMessage) -> None:
-        delivered = message.delivery
-        assert isinstance(delivered, spec.Basic.Deliver) and delivered.delivery_tag is not None
-        headers = message.header.properties.headers or {}
-        feed.took(delivered.delivery_tag)
-        is_redelivered = bool(delivered.redelivered) or REDELIVERED in headers
-        self._receive(Delivery(feed, delivered.delivery_tag, lane, queue, message.body, is_redelivered))
+    def _take(
+        self,
+        feed: Feed,
+        places: dict[str | None, tuple[int, str]],
+        delivered: spec.Basic.Deliver,
+        header: ContentHeader,
+        body: bytes,
+    ) -> None:
+        """places: consumer tag -> (lane, queue)."""
+        tag = delivered.delivery_tag
+        assert tag is not None
+        feed.took(tag)
+        is_redelivered = bool(delivered.redelivered) or REDELIVERED in (header.properties.headers or {})
+        lane, queue = places[delivered.consumer_tag]
+        self._receive(Delivery(feed, tag, lane, queue, body, is_redelivered))
+
+
+async def _unused(_: DeliveredMessage) -> None:
+    """`Content` takes the messages."""
