@@ -17,9 +17,19 @@ OWED = "tq:stackduck:owed"
 ALIVE_PREFIX = "tq:stackduck:broker:"
 SWEEPER = "tq:stackduck:sweeper"
 NEWS = "tq:stackduck:news"
-"""The channel on which brokers tell each other: `ready`, or `ended <job id> ...`."""
+"""The channel on which brokers tell each other: `ready`, or `ended <job id> ...`. Each listens, and while there is one only
+nothing is said: it knows, and would be woken by its own words just when it waits for an answer."""
 
-PUSH = """
+_TELL = """
+local function tell(channel, text)
+  local listeners = redis.pcall('PUBSUB', 'NUMSUB', channel)
+  if listeners.err or tonumber(listeners[2]) > 1 then redis.call('PUBLISH', channel, text) end
+end
+"""
+
+PUSH = (
+    _TELL
+    + """
 -- KEYS: queue, cache for each job. ARGV: 1 if those already known are to be left alone, channel;
 -- member, score, cache text, cache seconds for each job. Returns how many were put in.
 local put = 0
@@ -31,9 +41,10 @@ for i = 1, #KEYS, 2 do
     put = put + 1
   end
 end
-if put > 0 then redis.call('PUBLISH', ARGV[2], 'ready') end
+if put > 0 then tell(ARGV[2], 'ready') end
 return put
 """
+)
 
 TAKE = """
 -- KEYS: running, leases, token, aside, lost, then queues. ARGV: now s, score of a running job, least token, deadline ms,
@@ -87,7 +98,9 @@ redis.call('SET', KEYS[3], string.format('%.0f', token))
 return out
 """
 
-FINISH = """
+FINISH = (
+    _TELL
+    + """
 -- KEYS: running, leases, lost; queue, dead letters and cache for each job. ARGV: channel; for each job: id, token or '',
 -- running member or '', cache text, cache seconds, queued text or '', score, dead letter or '', lost: 1, 0, or -1 = forget.
 -- Returns 1 for each that was done, 0 where somebody else had the job by now.
@@ -120,10 +133,11 @@ for i = 4, #KEYS, 3 do
   end
   out[#out + 1] = mine and 1 or 0
 end
-if ready then redis.call('PUBLISH', ARGV[1], 'ready') end
-if #ended > 0 then redis.call('PUBLISH', ARGV[1], 'ended ' .. table.concat(ended, ' ')) end
+if ready then tell(ARGV[1], 'ready') end
+if #ended > 0 then tell(ARGV[1], 'ended ' .. table.concat(ended, ' ')) end
 return out
 """
+)
 
 HOLD = """
 -- KEYS: running, leases. ARGV: for each job: id, lease, running member, score. A lease that is taken over, extended, or

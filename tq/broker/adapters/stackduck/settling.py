@@ -139,7 +139,10 @@ class Settling:
     async def _finish_batch(self, items: Sequence[Finish]) -> list[bool | TqError]:
         parts = self._parts
         try:
-            return list(await parts.redis.finish(items, now_us=parts.now_us))
+            done = await parts.redis.finish(items, now_us=parts.now_us)
+            if any(item.requeues for item in items):
+                parts.wake.set()
+            return list(done)
         except StoreAway:
             self._late += items[: max(LATE_MAX - len(self._late), 0)]
             return [True] * len(items)
