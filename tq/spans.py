@@ -2,7 +2,8 @@
 
 Rules of the file:
 - A program uses OpenTelemetry when it has imported it. Whoever does not pays one look-up in `sys.modules`: nothing is
-  imported for them, and nothing need be installed.
+  imported for them, and nothing need be installed. Other libraries import it too: where nobody has set up who records,
+  and no trace is under way, there is nothing to do, and it is not done.
 - The trace travels in the task's metadata (`tq.trace_context`). With the API alone nothing is recorded, and the caller's
   context is passed on all the same.
 - Spans hold names, ids and outcomes. Payloads, results and texts of errors are not for everybody who may read traces.
@@ -36,7 +37,7 @@ def submitting(tasks: tuple[TaskSpec, ...]) -> AbstractContextManager[tuple[Task
 
     A task that carries a trace of its own keeps it.
     """
-    if _LIBRARY not in sys.modules or not tasks:
+    if _LIBRARY not in sys.modules or not tasks or not _is_tracing():
         return nullcontext(tasks)
     return _submitting(tasks)
 
@@ -46,9 +47,17 @@ def running(delivery: Delivery) -> AbstractContextManager[Ended]:
 
     It is the current span inside, so what the handler does hangs on it.
     """
-    if _LIBRARY not in sys.modules:
+    if _LIBRARY not in sys.modules or not (_is_tracing() or trace_of(delivery.metadata)):
         return nullcontext(_unheard)
     return _running(delivery)
+
+
+def _is_tracing() -> bool:
+    """Whether spans are recorded, or a trace is under way that has to be passed on."""
+    from opentelemetry.trace import ProxyTracerProvider, get_current_span, get_tracer_provider
+
+    is_recorded = not isinstance(get_tracer_provider(), ProxyTracerProvider)
+    return is_recorded or get_current_span().get_span_context().is_valid
 
 
 @contextmanager
