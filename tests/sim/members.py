@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tq.broker.replication import steward
 from tq.broker.replication.membership import Configuration, Node
-from tq.broker.replication.trust import Shown, believes, judges
+from tq.broker.replication.trust import Shown, believes
 
 if TYPE_CHECKING:
     from tests.sim.hardened import HardNode
@@ -44,9 +44,9 @@ class SimMembers:
             return True
         self._strange[peer] = disk
         around = self._owner.around
-        is_strange = not core.trust.is_vouched_for(peer, disk)
-        is_judge = judges(core.configuration, around.node, around.drive.disk_id)
-        return not core.is_leader and not (is_strange and is_judge)
+        return not core.is_leader and core.trust.lets_in(
+            peer, disk, node=around.node, own_disk=around.drive.disk_id
+        )
 
     def connected(self, peer: str) -> Shown:
         self._streams.add(peer)

@@ -23,7 +23,7 @@ from tq.broker.replication.snapshot import Checkpointed, StoreSnapshots
 from tq.broker.replication.steward import Steward
 from tq.broker.replication.stream import PeerSecurity
 from tq.broker.replication.transport import PeerTransport
-from tq.broker.replication.trust import Shown, judges
+from tq.broker.replication.trust import Shown
 from tq.clock import Clock
 from tq.config.models import RaftSection
 from tq.errors import AuthenticationFailed, NotLeader, StoreDamaged, TqError, Unsupported
@@ -257,8 +257,7 @@ class ClusterMember:
         A leader lets in nobody else, and whoever the log says votes with the disk it has only those for whom was
         vouched: see `trust`.
         """
-        configuration = self.log.configuration
-        known = configuration.disk(node)
+        known = self.log.configuration.disk(node)
         try:
             if not known:
                 self._book.check(node, disk)
@@ -267,8 +266,7 @@ class ClusterMember:
         except AuthenticationFailed:
             self.steward.came_with(node, disk)
             own = self.transport.disk_of(self.node_id)
-            is_strange = not self.log.is_vouched_for(node, disk)
-            if self.log.is_leader or (is_strange and judges(configuration, self.node_id, own)):
+            if self.log.is_leader or not self.log.lets_in(node, disk, own):
                 raise
             return False
         return True

@@ -217,9 +217,10 @@ class RaftLog:
         """See `leading.Leading.has_caught_up`; False unless this node leads."""
         return self.is_leader and self._core is not None and self._core.has_caught_up(node)
 
-    def is_vouched_for(self, node: str, disk: str) -> bool:
-        """Whether a voter said that it hears this node lead, with this disk; see `trust`."""
-        return self._core is not None and self._core.trust.is_vouched_for(node, disk)
+    def lets_in(self, peer: str, disk: str, own_disk: str) -> bool:
+        """See `trust.Trust.lets_in`; True before the log is started, when nothing relies on this node yet."""
+        node = self._identity.node_id
+        return self._core is None or self._core.trust.lets_in(peer, disk, node=node, own_disk=own_disk)
 
     def not_leader(self) -> NotLeader:
         """What those are told who wanted the leader."""

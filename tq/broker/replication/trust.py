@@ -68,6 +68,10 @@ class Trust:
     def is_vouched_for(self, peer: str, disk: str) -> bool:
         return self._vouched.get(peer) == disk
 
+    def lets_in(self, peer: str, disk: str, *, node: str, own_disk: str) -> bool:
+        """Whether this node, while it follows, lets in a peer that it does not believe."""
+        return self.is_vouched_for(peer, disk) or not judges(self._membership.current, node, own_disk)
+
 
 def judges(configuration: Configuration, node: str, disk: str) -> bool:
     """Whether the log says that this node votes, with the disk it has: then only believed peers are let in."""
