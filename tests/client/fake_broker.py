@@ -48,6 +48,8 @@ class FakeBroker:
         """How many requests each read brought: what the client wrote at once."""
         self.hellos: list[HelloReceived] = []
         self.refuse_hello: TqError | None = None
+        self.silent_after: int | None = None
+        """After so many hellos none is answered."""
         self.peers: set[_Peer] = set()
         self.held: list[tuple[_Peer, int, verbs.Request]] = []
         self.paused: dict[str, str] = {}
@@ -303,6 +305,8 @@ class _Peer(asyncio.Protocol):
 
     def _greet(self, hello: HelloReceived) -> None:
         self._broker.hellos.append(hello)
+        if self._broker.silent_after is not None and len(self._broker.hellos) > self._broker.silent_after:
+            return
         if self._broker.refuse_hello is None:
             self._connection.accept_hello("node1")
         else:

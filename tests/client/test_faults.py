@@ -239,10 +239,19 @@ def test_node_without_room_for_connections_is_left_for_the_next(flavour: str) ->
 
 
 def test_brokers_without_room_are_named_so_when_the_time_is_up(flavour: str) -> None:
-    with FakeBroker() as one, Driven(flavour, one.address, timeout=0.3) as client:
+    with FakeBroker() as one, Driven(flavour, one.address, timeout=1.0) as client:
         one.refuse_hello = TooManyConnections("full house")
         with pytest.raises(TooManyConnections, match="full house"):
             client.ping()
+
+
+def test_attempt_that_the_deadline_cuts_short_does_not_hide_what_the_broker_said(flavour: str) -> None:
+    with FakeBroker() as one, Driven(flavour, one.address, timeout=1.0) as client:
+        one.refuse_hello = TooManyConnections("full house")
+        one.silent_after = 1
+        with pytest.raises(TooManyConnections, match="full house"):
+            client.ping()
+        assert len(one.hellos) == 2
 
 
 def test_node_that_is_stopping_gets_no_new_requests(flavour: str) -> None:

@@ -124,6 +124,7 @@ class Channel:
 
     async def _connected(self, slot: _Slot, deadline: float, tries: Tries | None) -> Link:
         """The slot's connection. Whoever needs it first opens it; the others wait for that and share its end."""
+        told: TqError | None = None
         while True:
             with self._mutex:
                 if self._is_closed:
@@ -141,8 +142,11 @@ class Channel:
             error = attempt.error
             if error is not None and error.outcome is Outcome.REJECTED:
                 raise type(error)(error.text)
-            if self._now_s() >= deadline and not (slot.link is not None and slot.link.is_usable):
-                late = unreachable(error or slot.error)
+            is_late = self._now_s() >= deadline
+            if told is None or not is_late:
+                told = error or told  # one that the deadline cut short says less than the one before
+            if is_late and not (slot.link is not None and slot.link.is_usable):
+                late = unreachable(told or slot.error)
                 raise tries.gave_up(late) if tries is not None else late
 
     async def _open(self, slot: _Slot, attempt: _Attempt, deadline: float) -> None:
