@@ -223,7 +223,7 @@ def test_pending_task_says_why_it_is_not_running(scene: Scene) -> None:
     assert scene.why(1) == "every worker that serves type 'send' is draining"
     scene.apply(ChangeCapacity(b"w1", 1))
     assert scene.why(2) == (
-        "waiting for a free slot: 1 worker(s) with 1 slot(s) serve it, all in use; 1 task(s) of this type are pending"
+        "waiting for a free slot; in use: 1 slot of 1 worker that can run it; pending: 1 task of this type"
     )
     scene.apply(SetPause("default", True, "deploy"))
     assert scene.why(2) == "queue 'default' is paused: deploy"

@@ -41,8 +41,8 @@ def _why_pending(state: State, head: Head) -> str:
     if not slots:
         return f"every worker that serves type {kind.task_type!r} is draining"
     return (
-        f"waiting for a free slot: {workers} worker(s) with {slots} slot(s) serve it, all in use;"
-        f" {kind.counts[PENDING]} task(s) of this type are pending"
+        f"waiting for a free slot; in use: {_counted(slots, 'slot')} of {_counted(workers, 'worker')} that can run it;"
+        f" pending: {_counted(kind.counts[PENDING], 'task')} of this type"
     )
 
 
@@ -53,6 +53,10 @@ def _why_blocked(state: State, head: Head) -> str:
     shown = ", ".join(to_text(dependency) for dependency in missing[:SHOWN_MAX])
     rest = f" and {len(missing) - SHOWN_MAX} more" if len(missing) > SHOWN_MAX else ""
     return f"waiting for {shown}{rest} to complete"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _seconds(ms: int) -> str:
