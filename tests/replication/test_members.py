@@ -103,13 +103,17 @@ def test_two_voters_cannot_be_changed_at_once_and_a_leader_does_not_remove_itsel
     assert isinstance(change(rig, configuration(rest))[0], BadRequest)
 
 
-def test_voter_is_not_removed_when_those_that_are_left_are_no_majority() -> None:
+@pytest.mark.parametrize("keeps_its_connections", [False, True])
+def test_voter_is_not_removed_when_those_that_are_left_are_no_majority(keeps_its_connections: bool) -> None:
     rig = Rig(3)
     rig.commit(b"x")
     leader = rig.elect()
     dead, alive = (name for name in rig.nodes if name != leader.name)
-    rig.nodes[dead].crash()
-    rig.run(0.5)
+    if keeps_its_connections:
+        rig.nodes[dead].is_paused = True
+    else:
+        rig.nodes[dead].crash()
+    rig.run(1.0)
     refused = change(rig, configuration(f"{leader.name} {dead}"), leader)
     assert isinstance(refused[0], BadRequest)
     assert "no majority" in refused[0].text

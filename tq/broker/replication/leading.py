@@ -177,10 +177,8 @@ class Leading:
                 return BadRequest(f"{node} must be a connected observer before it votes")
             if not self.has_caught_up(node):
                 return BrokerUnavailable(f"{node} is still catching up", retry_after_ms=1_000)
-        if removed and 2 * sum(map(self._is_connected, wanted.voters)) <= len(wanted.voters):
-            return BadRequest(
-                "without it, the nodes that are connected would be no majority of those that vote"
-            )
+        if removed and 2 * sum(map(self._answers, wanted.voters)) <= len(wanted.voters):
+            return BadRequest("without it, the nodes that answer would be no majority of those that vote")
         return None
 
     def has_caught_up(self, node: str) -> bool:
@@ -193,3 +191,9 @@ class Leading:
     def _is_connected(self, node: str) -> bool:
         progress = self._sender.peers.get(node)
         return node == self._node_id or (progress is not None and progress.is_connected)
+
+    def _answers(self, node: str) -> bool:
+        """Whether it did within the shortest election time-out: a process that hangs keeps its connection."""
+        progress = self._sender.peers.get(node)
+        since = self._clock() - self._times.election_min
+        return node == self._node_id or (progress is not None and progress.heard_at >= since)

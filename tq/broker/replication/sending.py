@@ -30,6 +30,7 @@ class Progress:
         "disk",
         "fence",
         "fetched",
+        "heard_at",
         "is_connected",
         "is_fetching",
         "is_short",
@@ -50,6 +51,8 @@ class Progress:
         """Rejections of messages numbered lower are history (A4)."""
         self.acked_seq = 0
         self.sent_at = NEVER
+        self.heard_at = NEVER
+        """When it last answered in this term."""
         self.is_connected = is_connected
         self.fetched: Behind | None = None
         """What comes next for it, read from the disk."""
@@ -195,6 +198,7 @@ class Sender:
     def on_ack(self, peer: str, ack: Ack) -> bool:
         """Take in an answer of this term (M5). Whether the peer now holds more than was known."""
         progress = self.peers[peer]
+        progress.heard_at = self._clock()
         progress.acked_seq = max(progress.acked_seq, min(ack.seq, self.seq))
         if progress.pending and ack.seq >= progress.pending:
             if not ack.is_match and not ack.is_reject and progress.match:
