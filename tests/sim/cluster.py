@@ -57,11 +57,12 @@ class Cluster:
     def may_lose(self, node: SimNode) -> bool:
         """Whether its disk may lose what it promised: one at a time, and while all vote, or no majority is left.
 
-        By the logs of a majority: that all vote may stand in the leader's alone, and go with its disk.
+        By the leader's log and those of a majority: that all vote may stand in the leader's alone, and go with its
+        disk; and that one is out may stand in the leader's alone, which then needs everybody else.
         """
-        running = [each.raft for each in self.nodes if each.raft is not None]
-        whole = sum(raft.members == set(self.names) for raft in running)
-        is_whole = self.leader is not None and 2 * whole > len(self.names)
+        leader, everybody = self.leader, set(self.names)
+        whole = [each for each in self.nodes if each.raft is not None and each.raft.members == everybody]
+        is_whole = leader in whole and 2 * len(whole) > len(everybody)
         return is_whole and not any(each.is_forgetful for each in self.nodes)
 
     def take_in(self, node: SimNode) -> None:
