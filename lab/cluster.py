@@ -14,6 +14,8 @@ from lab.processes import Process, program, wait_until
 SECRET = "not a secret but long enough to be one"
 LEADER_SECONDS_MAX = 60.0
 DEPTH_MAX = 10_000_000
+EXIT_SECONDS_MAX = 60.0
+"""A broker's 10 s to stop, and what the kernel takes to end a process that is in a write to a slow disk."""
 
 
 class Role(NamedTuple):
@@ -101,7 +103,11 @@ class Brokers:
 
     def stop(self, name: str) -> int:
         """SIGTERM and wait; the exit code."""
-        return self._running[name].stop()
+        return self._running[name].stop(EXIT_SECONDS_MAX)
+
+    def wait(self, name: str) -> int:
+        """The exit code of one that has ended, or is about to."""
+        return self._running[name].wait(EXIT_SECONDS_MAX)
 
     def process(self, name: str) -> Process:
         return self._running[name]

@@ -93,18 +93,30 @@ class Process:
     def stop(self, timeout: float = STOP_SECONDS_MAX) -> int:
         """SIGTERM, then SIGKILL to whatever is left after timeout seconds. The exit code.
 
-        Before that the log gets the stack of every thread: why a program does not stop is seldom seen twice.
+        Before that the log gets the stack of every thread, and where in the kernel each is: why a program does not stop
+        is seldom seen twice.
         """
         self.terminate()
         try:
             return self._child.wait(timeout)
         except subprocess.TimeoutExpired:
+            self._log_threads()
             self._child.send_signal(signal.SIGABRT)
             with suppress(subprocess.TimeoutExpired):
                 self._child.wait(ABORT_SECONDS_MAX)
             return signal.SIGKILL
         finally:
             self.kill()
+
+    def _log_threads(self) -> None:
+        """One that the kernel holds (a write to a slow disk) says nothing itself."""
+        with self.log_path.open("a") as log:
+            for thread in sorted(Path(f"/proc/{self.pid}/task").glob("*")):
+                with suppress(OSError):  # it has ended since
+                    state = (thread / "stat").read_text().rpartition(")")[2].split()[0]
+                    waits_in = (thread / "wchan").read_text()
+                    name = (thread / "comm").read_text().strip()
+                    log.write(f"thread {thread.name} {name}: state {state}, in the kernel at {waits_in}\n")
 
     def events(self) -> Iterator[dict[str, object]]:
         """The JSON log lines of this run so far; other lines are passed over."""

@@ -91,14 +91,15 @@ async def disk_full(scene: Scene) -> AsyncIterator[bool]:
     disks, brokers = scene.disks, scene.brokers
     assert disks is not None
     name = scene.leader() if scene.rng.random() < 0.5 else scene.any_node()
+    scene.roomless.add(brokers.process(name))
     await scene.off(disks.fill, name)
     try:
         await scene.weigh_down(HEAVY_BYTES)
         yield True
     finally:
         await scene.off(disks.free, name)
-        if not brokers.is_running(name):
-            scene.history.counts["nodes that stopped for want of room"] += 1
+        if await scene.off(scene.has_given_up, name):
+            scene.ended_by_itself(name)
             await scene.start(name)
 
 

@@ -7,7 +7,7 @@ import random
 import shutil
 import signal
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -19,6 +19,7 @@ from tests.cluster.history import History
 from tests.cluster.register import VARIABLE
 from tests.cluster.workloads import QUEUE
 from tq import AsyncClient
+from tq.broker.lifecycle import EXIT_DISK
 from tq.errors import TqError
 from tq.verbs import Member
 
@@ -98,6 +99,8 @@ class Scene:
     weigh_down: Callable[[int], Awaitable[None]]
     """Submit tasks with so many bytes of payload in all."""
     disks: Disks | None = None
+    roomless: set[Process] = field(default_factory=set)
+    """Those whose disks were full once: these may end for it, also a moment after there is room again."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -155,8 +158,19 @@ class Scene:
                 await self.start(name)
 
     def ended_by_itself(self, name: str) -> None:
+        process, code = self.brokers.process(name), self.brokers.wait(name)
+        if process in self.roomless and code == EXIT_DISK:
+            self.history.counts["nodes that stopped for want of room"] += 1
+        else:
+            self.history.violated(f"{name} ended by itself with {code}\n{process.log_tail()}")
+
+    def has_given_up(self, name: str) -> bool:
+        """Whether a node ended or is about to, as its log says; the kernel may need a while to end it."""
         process = self.brokers.process(name)
-        self.history.violated(f"{name} ended by itself with {process.wait()}\n{process.log_tail()}")
+        if process.is_running and all(event.get("event") != "fatal" for event in process.events()):
+            return False
+        self.brokers.wait(name)
+        return True
 
     def empty(self, name: str) -> None:
         """Lose everything a node that is down had."""
