@@ -30,3 +30,4 @@ def test_program_that_does_not_stop_in_time_is_killed_and_its_log_says_where_it_
 
         assert not program.is_running
     assert "in sits_here" in log.read_text()
+    assert f"thread {program.pid} " in log.read_text()
