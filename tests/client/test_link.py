@@ -204,6 +204,27 @@ def test_refused_hello_raises_and_tells_no_owner(run: Run) -> None:
     run(scenario)
 
 
+def test_connection_whose_owner_gave_up_in_the_turn_of_the_welcome_is_closed(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deadline that fell into that turn left a connection open that nobody had."""
+
+    async def scenario(broker: FakeBroker) -> None:
+        received = Link.data_received
+
+        def receive_and_give_up(link: Link, data: bytes) -> None:
+            received(link, data)
+            opening.cancel()
+
+        monkeypatch.setattr(Link, "data_received", receive_and_give_up)
+        opening = asyncio.create_task(Link.open(broker.address))
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        await asyncio.to_thread(broker.wait_until, lambda: broker.hellos and not broker.peers)
+
+    run(scenario)
+
+
 def test_pushes_reach_the_owner(run: Run) -> None:
     async def scenario(broker: FakeBroker) -> None:
         came: asyncio.Future[verbs.Push] = asyncio.get_running_loop().create_future()

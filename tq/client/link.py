@@ -86,18 +86,20 @@ class Link(asyncio.Protocol):
         """
         target = parse_address(address) if isinstance(address, str) else address
         link = cls(target, keepalive_s=keepalive_s, on_push=on_push)
+        is_ours = False
         try:
             async with asyncio.timeout(timeout_s):
                 await link._loop.create_connection(lambda: link, target.host, target.port, ssl=tls)
                 link._exchange.hello(role=role, token=token, name=name)
                 link._flush()
                 await link._greeted
+            is_ours = True
         except TimeoutError as error:
             raise BrokerUnavailable(f"no connection to {target} within {timeout_s:g} s") from error
         except OSError as error:
             raise explained(target, error) from error
         finally:
-            if link._exchange.welcomed is None:
+            if not is_ours:  # be it that the welcome came in the very turn in which the time was up
                 link._end(BrokerUnavailable("the hello did not get through"))
         if link._exchange.end is not None:
             raise link._exchange.end
