@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from io import StringIO
 
@@ -30,6 +31,7 @@ ID = "018f0000-0000-7000-8000-000000000001"
 NO_MESSAGE = b"\xff\xff\xff"
 COMING = 100
 """Calls at once: more than the loop takes in a few turns, fewer than the core hands over unasked."""
+IDLE_MS = 400
 
 
 @pytest.fixture
@@ -93,9 +95,7 @@ def test_worker_that_leaves_as_it_comes_leaves_no_call_behind() -> None:
 # ------------------------------------------------------------ saying half of it
 
 
-def test_call_whose_request_does_not_come_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grpc_door, "SWEEP_S", 0.02)
-
+def test_call_whose_request_does_not_come_is_ended() -> None:
     async def scenario() -> None:
         async with serving(limits=Limits(idle_ms=60)) as here:
             raw = here.raw()
@@ -108,9 +108,7 @@ def test_call_whose_request_does_not_come_is_ended(monkeypatch: pytest.MonkeyPat
     run(scenario())
 
 
-def test_worker_that_has_nothing_to_say_for_long_is_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grpc_door, "SWEEP_S", 0.02)
-
+def test_worker_that_has_nothing_to_say_for_long_is_not_ended() -> None:
     async def scenario() -> None:
         async with serving(limits=Limits(idle_ms=60)) as here:
             worker = here.client.work()
@@ -118,6 +116,23 @@ def test_worker_that_has_nothing_to_say_for_long_is_not_ended(monkeypatch: pytes
             await asyncio.to_thread(half.end_of, half.begin(SUBMIT))
 
             assert (await worker.register("echo", capacity=1)).registered.grace_seconds > 0
+
+    run(scenario())
+
+
+def test_a_broker_that_stood_still_ends_no_call_whose_request_came_meanwhile() -> None:
+    async def scenario() -> None:
+        async with serving(limits=Limits(idle_ms=IDLE_MS)) as here:
+            raw = here.raw()
+            stream = raw.begin(SUBMIT)
+            await here.until(lambda: here.door.calls_count == 1)
+            await here.until(lambda: here.door._servers[0]._standing)
+            # It is said while the loop does not turn, and for longer than a call may be without its request.
+            raw.say(stream, TASK)
+            raw.settled()
+            threading.Event().wait(2 * IDLE_MS / 1000)
+
+            assert BadRequest.code.encode() not in await asyncio.to_thread(raw.end_of, stream)
 
     run(scenario())
 
@@ -180,9 +195,7 @@ def test_large_answers_that_are_not_read_are_bounded_on_each_connection() -> Non
     run(scenario())
 
 
-def test_answer_that_is_not_read_is_cut_in_time(monkeypatch: pytest.MonkeyPatch, log: StringIO) -> None:
-    monkeypatch.setattr(grpc_door, "SWEEP_S", 0.02)
-
+def test_answer_that_is_not_read_is_cut_in_time(log: StringIO) -> None:
     async def scenario() -> None:
         async with serving(limits=Limits(unread_ms=60)) as here:
             task_id = await here.client.submit(payload=b"x" * 1_000_000)

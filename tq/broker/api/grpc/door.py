@@ -28,6 +28,7 @@ from tq.broker.api.grpc.strangers import Strangers
 from tq.broker.api.grpc.task_queue import TaskQueue
 from tq.broker.api.grpc.updates import Updates
 from tq.broker.api.grpc.work import Work
+from tq.broker.api.sweeper import Sweeper
 from tq.broker.feed import Feed
 from tq.broker.observe import Observer
 from tq.broker.service import Service
@@ -52,7 +53,6 @@ KEEPALIVE_WAIT_MS = 10_000
 """... and when it does not answer in this time its connection is cut."""
 PINGS_MS_MIN = 10_000
 """A client that pings more often than this without need is told to calm down and cut: each ping costs us a write."""
-SWEEP_S = 1.0
 
 
 class Addition(Protocol):
@@ -102,7 +102,7 @@ class GrpcDoor:
         self._services = services | {each.name: each.handlers() for each in (self._health, described)}
         self._events: Events | None = None
         self._servers: list[Server] = []
-        self._sweeper: asyncio.TimerHandle | None = None
+        self._sweeper: Sweeper | None = None
 
     async def open(self, host: str, port: int, tls: TlsContext | None = None) -> tuple[str, int]:
         """Listen, and return the address taken: port 0 lets the system choose. Raises OSError.
@@ -121,7 +121,8 @@ class GrpcDoor:
         self._servers.append(server)
         self._health.say(HealthCheckResponse.SERVING, self._names)
         if self._sweeper is None:
-            self._sweep()
+            self._sweeper = self._make_sweeper()
+            self._sweeper.start()
         return host, bound
 
     def _make_server(self, events: Events) -> Server:
@@ -167,20 +168,24 @@ class GrpcDoor:
     async def close(self, grace_ms: int) -> None:
         """End the streams, answer the calls under way within grace_ms, cut the rest. Calling it twice is allowed."""
         if self._sweeper is not None:
-            self._sweeper.cancel()
-            self._sweeper = None
+            self._sweeper.stop()
         self._calls.end_all(BrokerUnavailable("the broker stopped", retry_after_ms=0))
         await asyncio.gather(*(server.stop(grace_ms / 1000) for server in self._servers))
         if self._events is not None:
             events, self._events = self._events, None
             await events.close()
 
-    def _sweep(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._calls.sweep()
-        for server in self._servers:
-            server.sweep(loop.time())
-        self._sweeper = loop.call_later(SWEEP_S, self._sweep)
+    def _make_sweeper(self) -> Sweeper:
+        """Of all calls, by the servers that have them."""
+        limits = self._calls.limits
+        return Sweeper(
+            asyncio.get_running_loop(),
+            self._clock.monotonic_ms,
+            lambda: self._servers,
+            self._calls.sweep,
+            limits.idle_ms,
+            limits.unread_ms,
+        )
 
 
 def _options(limits: Limits) -> list[tuple[str, int]]:

@@ -50,7 +50,7 @@ class Server:
         """in the order they came"""
         self._answers = LargeAnswers(calls.limits.out_max_bytes, take=calls.take, give_back=calls.give_back)
         self.refuse_answer = self._answers.add
-        self._standing: dict[Call, tuple[bool, float]] = {}
+        self._standing: dict[Call, tuple[bool, int]] = {}
         """Those that wait for their peer: whether it has to read, and since when; as of the last sweep."""
         self._is_all_asked = False
         """Whether none was found that waits for its request since the last sweep."""
@@ -104,24 +104,24 @@ class Server:
 
     # ------------------------------------------------------------ those who keep us waiting
 
-    def sweep(self, now_s: float) -> None:
+    def sweep(self, now_ms: int) -> None:
         """To be called about once a second: end calls whose peers neither ask nor read, and notice those who left.
 
-        now_s: by a monotonic clock.
+        now_ms: by a monotonic clock.
         """
         self._is_all_asked = False
-        standing: dict[Call, tuple[bool, float]] = {}
+        standing: dict[Call, tuple[bool, int]] = {}
         for call in tuple(self._calls):
             call.watch()
             if call.awaits_request or call.awaits_reader:
-                found = call.awaits_reader, now_s
+                found = call.awaits_reader, now_ms
                 known = self._standing.get(call, found)
                 standing[call] = known if known[0] == found[0] else found
         self._standing = standing
-        for call, (has_to_read, since_s) in standing.items():
-            self._end_if_due(call, has_to_read, (now_s - since_s) * 1000)
+        for call, (has_to_read, since_ms) in standing.items():
+            self._end_if_due(call, has_to_read, now_ms - since_ms)
 
-    def _end_if_due(self, call: Call, has_to_read: bool, waited_ms: float) -> None:
+    def _end_if_due(self, call: Call, has_to_read: bool, waited_ms: int) -> None:
         limits = self._shared.limits
         if has_to_read and waited_ms >= limits.unread_ms:
             self._shared.note_unread(call, f"an answer was not read in {limits.unread_ms / 1000:g} s")
