@@ -29,7 +29,7 @@ from tq.broker.replication.memory import MemoryLog
 from tq.broker.service import Service
 from tq.broker.storage.memory import MemoryStore
 from tq.broker.tls import TlsContext
-from tq.clock import ManualClock
+from tq.clock import ManualClock, SystemClock
 from tq.proto import stackduck_pb2 as duck
 from tq.proto import taskqueue_pb2 as pb
 from tq.verbs import PauseQueue
@@ -276,6 +276,14 @@ class Serving:
         await self.engine.call(PauseQueue("unused"))
 
 
+class _AheadClock(SystemClock):
+    def __init__(self, ms: int) -> None:
+        self._ms = ms
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self._ms
+
+
 @asynccontextmanager
 async def serving(
     *,
@@ -285,8 +293,11 @@ async def serving(
     tls: TlsContext | None = None,
     backend: Backend | None = None,
     idle_s: float = WAIT_S,
+    ahead_ms: int = 0,
 ) -> AsyncIterator[Serving]:
     """A door on a free port. backend: instead of the native one. idle_s: of StackDuck's sessions for dequeues.
+
+    ahead_ms: by so much the door's clock is ahead of its callers', and their deadlines nearer than they think.
 
     Fails when anything raised where nothing may: a caller must not be able to cause that.
     """
@@ -298,7 +309,10 @@ async def serving(
     service = Service(
         backend or engine.backend, access or OpenAccess(), admission, observer, defects.append, rates
     )
-    door = GrpcDoor(service, admission, observer, engine.feed, additions=(partial(StackDuck, idle_s=idle_s),))
+    additions = (partial(StackDuck, idle_s=idle_s),)
+    door = GrpcDoor(
+        service, admission, observer, engine.feed, additions=additions, clock=_AheadClock(ahead_ms)
+    )
     host, port = await door.open("127.0.0.1", 0, tls)
     here = Serving(door, engine, service, observer, f"{host}:{port}", Client(cast(Any, None)))
     here.client = here.connect()

@@ -10,6 +10,7 @@ from tests.grpc.serving import WAIT_S, Serving, run, serving
 from tests.grpc.stackduck_calls import complete, dequeue, enqueue, status_of
 from tq.broker.api.stackduck import dequeues
 from tq.proto import taskqueue_pb2 as pb
+from tq.verbs import Register
 
 
 async def workers(here: Serving) -> int:
@@ -39,7 +40,7 @@ def test_a_session_that_holds_nothing_is_closed_when_nobody_uses_it() -> None:
             job_id = await enqueue(here, job_type="held")
             assert await dequeue(here, "held")
             assert await dequeue(here, "empty") is None
-            assert await workers(here) == 2
+            assert here.observer.requests[Register] == 2
             await until_workers(here, 1)
 
             assert await status_of(here, job_id) == "in_progress"
