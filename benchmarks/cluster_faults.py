@@ -75,7 +75,7 @@ async def measure_blips(*, quick: bool) -> list[Row]:
     blips = 2 if quick else 9
     gates = Gates(NODES)
     try:
-        with cluster_lab(lambda _: gates) as running:
+        with cluster_lab(gates) as running:
             leader = running.brokers.wait_for_leader()
             follower = next(node for node in NODES if node != leader)
             ways = [way for node in NODES if node != follower for way in ((node, follower), (follower, node))]

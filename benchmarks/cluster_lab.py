@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -60,12 +60,15 @@ class ClusterLab:
 
 
 @contextmanager
-def cluster_lab(make_seats: Callable[[Sequence[str]], Seats] = Direct) -> Iterator[ClusterLab]:
-    """A ClusterLab that is stopped and removed when the block ends."""
+def cluster_lab(seats: Seats | None = None) -> Iterator[ClusterLab]:
+    """A ClusterLab that is stopped and removed when the block ends. seats: None = with nothing between the nodes."""
     SCRATCH.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(dir=SCRATCH))
-        running = ClusterLab(Path(directory), make_seats(NODES))
+        if seats is None:
+            seats = direct = Direct(NODES)
+            stack.callback(direct.close)
+        running = ClusterLab(Path(directory), seats)
         stack.callback(running.close)
         running.start()
         yield running

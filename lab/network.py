@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Collection, Sequence
-from contextlib import ExitStack
 from typing import NamedTuple, Protocol, TypeAlias
+
+from lab.ports import ReservedPort
 
 Way: TypeAlias = tuple[str, str]
 """(from, to): one direction between two nodes, or between a node and CLIENTS."""
@@ -55,19 +55,20 @@ class Direct:
     """Nothing between anybody, and nothing that breaks: for measures and traces. A seat each, no ways."""
 
     def __init__(self, nodes: Sequence[str]) -> None:
-        with ExitStack() as held:
-            self._seats = {
-                node: Seat(host, host, _free_port(host, held), _free_port(host, held))
-                for node, host in ((node, f"127.0.3.{number}") for number, node in enumerate(nodes, start=1))
-            }
+        self._ports: list[ReservedPort] = []
+        self._seats = {
+            node: Seat(host, host, self._reserve(host), self._reserve(host))
+            for node, host in ((node, f"127.0.3.{number}") for number, node in enumerate(nodes, start=1))
+        }
 
     def seat(self, node: str) -> Seat:
         return self._seats[node]
 
+    def close(self) -> None:
+        """Give the nodes' ports back."""
+        for port in self._ports:
+            port.close()
 
-def _free_port(host: str, held: ExitStack) -> int:
-    """One that is free as long as held is, and most likely a moment after: nodes are named before they start."""
-    listener = held.enter_context(socket.socket())
-    listener.bind((host, 0))
-    port: int = listener.getsockname()[1]
-    return port
+    def _reserve(self, host: str) -> int:
+        self._ports.append(ReservedPort(host))
+        return self._ports[-1].number

@@ -17,13 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from lab.ports import ReservedPort
 from lab.processes import Process, ProcessFailed, wait_until
 
 READY_SECONDS_MAX = 100.0
 """RabbitMQ takes 4 s on an idle core, and several times that beside others."""
 STOP_SECONDS_MAX = 20.0
-START_TRIES = 3
-"""A port that was free when it was chosen may be taken when the server binds it."""
 
 
 class Server(ABC):
@@ -34,9 +33,10 @@ class Server(ABC):
     def __init__(self) -> None:
         """Start it and wait until it answers. Raises ProcessFailed with the end of its log."""
         self.directory = Path(tempfile.mkdtemp(prefix=f"tq-{self.name}-"))
-        self.port = 0
+        self._reserved = ReservedPort()
+        self.port = self._reserved.number
         try:
-            self._process = self._first_start()
+            self._process = self._started()
         except BaseException:
             self._remove()
             raise
@@ -87,16 +87,6 @@ class Server(ABC):
     ) -> None:
         self.stop()
 
-    def _first_start(self) -> Process:
-        for _ in range(START_TRIES - 1):
-            self.port = free_port()
-            try:
-                return self._started()
-            except ProcessFailed:
-                continue
-        self.port = free_port()
-        return self._started()
-
     def _started(self) -> Process:
         process = Process(self._command(), log_path=self.directory / "log", env=self._env())
 
@@ -113,6 +103,7 @@ class Server(ABC):
         return process
 
     def _remove(self) -> None:
+        self._reserved.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
@@ -146,17 +137,16 @@ class RabbitServer(Server):
     name = "rabbitmq"
 
     def __init__(self) -> None:
-        self._names_port = free_port()
-        self._dist_port = free_port()
+        self._names_port, self._dist_port = ReservedPort(), ReservedPort()
         with tempfile.NamedTemporaryFile(prefix="tq-epmd-") as log:
             self._names = Process(
-                (binary("epmd"), "-port", str(self._names_port), "-address", "127.0.0.1"),
+                (binary("epmd"), "-port", str(self._names_port.number), "-address", "127.0.0.1"),
                 log_path=Path(log.name),
             )
         try:
             super().__init__()
         except BaseException:
-            self._names.kill()
+            self._end_names()
             raise
 
     @property
@@ -169,7 +159,12 @@ class RabbitServer(Server):
 
     def stop(self) -> None:
         super().stop()
+        self._end_names()
+
+    def _end_names(self) -> None:
         self._names.kill()
+        self._names_port.close()
+        self._dist_port.close()
 
     def _command(self) -> Sequence[str]:
         return (binary("rabbitmq-server"),)
@@ -180,12 +175,12 @@ class RabbitServer(Server):
         (self.directory / "rabbitmq.conf").write_text("")
         return {
             "HOME": directory,  # where the Erlang cookie is made
-            "ERL_EPMD_PORT": str(self._names_port),
+            "ERL_EPMD_PORT": str(self._names_port.number),
             # Schedulers that spin while they wait take the cores from what is tested.
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none",
             "RABBITMQ_CONFIG_FILE": f"{directory}/rabbitmq.conf",
             "RABBITMQ_CONF_ENV_FILE": f"{directory}/none",
-            "RABBITMQ_DIST_PORT": str(self._dist_port),
+            "RABBITMQ_DIST_PORT": str(self._dist_port.number),
             "RABBITMQ_ENABLED_PLUGINS_FILE": f"{directory}/plugins",
             "RABBITMQ_LOG_BASE": directory,
             "RABBITMQ_MNESIA_BASE": f"{directory}/mnesia",
@@ -278,13 +273,6 @@ def binary(name: str) -> str:
     if path is None:
         raise ProcessFailed(f"{name} is not installed; `make servers` installs it")
     return path
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def said(port: int, question: bytes) -> bytes:

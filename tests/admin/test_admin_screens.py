@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.ports import ReservedPort
 from lab.processes import broker_address, start_broker
 from tests.admin.running import COMMAND_SECONDS_MAX, Admin
 from tq.admin.progress import progress
@@ -65,7 +66,7 @@ def test_watch_repaints_a_terminal_until_ctrl_c(admin: Admin) -> None:
 
 
 def test_watch_waits_for_a_broker_that_went_away(tmp_path: Path) -> None:
-    with start_broker(tmp_path) as broker:
+    with ReservedPort() as port, start_broker(tmp_path, port=port.number) as broker:
         where = broker_address(broker)
         with Admin(where).start("health", "--format", "json", "--watch", "0.1", "--timeout", "0.3",
                       stdout=subprocess.PIPE) as process:  # fmt: skip
@@ -74,8 +75,7 @@ def test_watch_waits_for_a_broker_that_went_away(tmp_path: Path) -> None:
             process.stdout.readline()
             broker.stop()
             assert b"waiting for it" in process.stderr.readline()
-            port = int(where.rpartition(":")[2])
-            with start_broker(tmp_path, port=port, log_path=tmp_path / "second.log") as second:
+            with start_broker(tmp_path, port=port.number, log_path=tmp_path / "second.log") as second:
                 broker_address(second)
                 while json.loads(process.stdout.readline())["status"] != "healthy":
                     pass

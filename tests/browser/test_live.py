@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, WebSocketRoute
 
+from lab.ports import ReservedPort
 from lab.processes import start_broker
 from tests.browser.site import Site, Tab, eventually, serving
 from tq import Client
@@ -28,9 +28,7 @@ ATTEMPTS_UNTIL_RARE = 6
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """A broker by itself, at a REST port that it can come back to."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with serving(tmp_path, "--rest-port", str(port)) as found:
+    with ReservedPort() as port, serving(tmp_path, "--rest-port", str(port.number)) as found:
         yield found
 
 

@@ -15,6 +15,7 @@ from enum import Enum
 from types import TracebackType
 from typing import Self
 
+from lab.ports import ReservedPort
 from tq import verbs
 from tq.errors import InvalidStatus, TaskNotFound, TqError, Unsupported, WorkerNotFound
 from tq.protocol.connection import Connection, Role
@@ -39,7 +40,6 @@ class FakeBroker:
     """`with FakeBroker() as broker: Client(broker.address)`."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        self.port = 0
         self._tls = tls
         self.tasks: dict[bytes, TaskView] = {}
         self.order: list[bytes] = []
@@ -55,13 +55,14 @@ class FakeBroker:
         self.paused: dict[str, str] = {}
         self._plans: dict[type[verbs.Request], deque[Plan | None]] = defaultdict(deque)
         self._changed = threading.Condition()
+        self._port = ReservedPort()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fake-broker")
         self._server: asyncio.Server | None = None
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"127.0.0.1:{self._port.number}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -76,6 +77,7 @@ class FakeBroker:
         self._thread.join(WAIT_SECONDS)
         self._loop.run_until_complete(self._finish_accepting())
         self._loop.close()
+        self._port.close()
 
     async def _finish_accepting(self) -> None:
         """Connections that were being accepted when the server closed have their sockets still."""
@@ -92,9 +94,8 @@ class FakeBroker:
 
         async def start() -> None:
             self._server = await self._loop.create_server(
-                lambda: _Peer(self), "127.0.0.1", self.port, ssl=self._tls
+                lambda: _Peer(self), "127.0.0.1", self._port.number, ssl=self._tls
             )
-            self.port = self._server.sockets[0].getsockname()[1]
 
         asyncio.run_coroutine_threadsafe(start(), self._loop).result(WAIT_SECONDS)
 

@@ -67,14 +67,15 @@ class _Proof:
 def _prove(directory: Path, command: Sequence[str], count: int) -> _Proof:
     """Let three traced brokers acknowledge so many tasks, and look at the traces."""
     traces = {node: directory / f"{node}.trace" for node in NODES}
+    network = Direct(NODES)
     brokers = Brokers(
         directory,
-        Direct(NODES),
+        network,
         NODES,
         command=lambda node: [*STRACE, str(traces[node]), *command],
         election_ms=ELECTION_MS,
     )
-    with closing(brokers):
+    with closing(network), closing(brokers):
         for node in NODES:
             brokers.start(node)
         for node in NODES:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lab.ports import ReservedPort
 from lab.processes import Process, broker_address, start_broker, start_worker
 from tests.crash.exact_worker import ExactWorker
 from tests.crash.history import History
@@ -34,7 +35,8 @@ class Campaign:
         self._directory = directory
         self._rng = rng
         self._history = history
-        self._broker = start_broker(directory, *BROKER_OPTIONS)
+        self._port = ReservedPort()
+        self._broker = self._start_broker()
         self.address = broker_address(self._broker)
         self._workers = [self._start_worker(number) for number in range(REAL_WORKERS)]
 
@@ -59,9 +61,7 @@ class Campaign:
             )
         self._broker.kill()
         self._history.counts["kills"] += 1
-        self._broker = start_broker(
-            self._directory, *BROKER_OPTIONS, port=int(self.address.rpartition(":")[2])
-        )
+        self._broker = self._start_broker()
         self._started = time.perf_counter()
 
     async def ready(self) -> None:
@@ -76,6 +76,10 @@ class Campaign:
     def close(self) -> None:
         for process in (*self._workers, self._broker):
             process.kill()
+        self._port.close()
+
+    def _start_broker(self) -> Process:
+        return start_broker(self._directory, *BROKER_OPTIONS, port=self._port.number)
 
     def _start_worker(self, number: int) -> Process:
         return start_worker(

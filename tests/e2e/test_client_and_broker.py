@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.ports import ReservedPort
 from lab.processes import broker_address, start_broker
 from tests.client.driven import FLAVOURS, Driven
 from tq import ids, verbs
@@ -101,12 +102,12 @@ def test_every_question_and_change_is_understood_by_the_real_broker(
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_clients_and_their_waits_outlive_a_killed_broker(flavour: str, tmp_path: Path) -> None:
-    with start_broker(tmp_path) as first:
+    with ReservedPort() as port, start_broker(tmp_path, port=port.number) as first:
         address = broker_address(first)
         with Driven(flavour, address) as client:
             before = client.submit_task("reverse", b"abc")
             first.kill()
-            with start_broker(tmp_path, port=int(address.rpartition(":")[2])) as second:
+            with start_broker(tmp_path, port=port.number) as second:
                 broker_address(second)
                 after = client.submit_task("reverse", b"xyz")
                 serve(address, "reverse", 2)

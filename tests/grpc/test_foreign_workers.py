@@ -13,6 +13,7 @@ from typing import NamedTuple
 import grpc
 import pytest
 
+from lab.ports import ReservedPort
 from lab.processes import Process, start_broker, wait_until
 from tq.proto import taskqueue_pb2 as pb
 from tq.proto import taskqueue_pb2_grpc as stubs
@@ -76,8 +77,11 @@ def test_worker_completes_tasks_and_survives_a_restart_of_the_broker(
     kinds = sorted(foreign.work)
     expected = [foreign.work[kinds[number % len(kinds)]][1] for number in range(50)]
 
-    with start_broker(tmp_path) as broker, channel_to(broker) as (queue, address):
-        port = address.rpartition(":")[2]
+    with (
+        ReservedPort() as port,
+        start_broker(tmp_path, "--grpc-port", str(port.number)) as broker,
+        channel_to(broker) as (queue, address),
+    ):
         worker = Process([*foreign.command, address], log_path=tmp_path / "worker.log", directory=ROOT)
         with worker:
             first = results(queue, foreign.work, 50)
@@ -86,7 +90,9 @@ def test_worker_completes_tasks_and_survives_a_restart_of_the_broker(
             )
             broker.stop()
             with (
-                start_broker(tmp_path, "--grpc-port", port, log_path=tmp_path / "again.log") as again,
+                start_broker(
+                    tmp_path, "--grpc-port", str(port.number), log_path=tmp_path / "again.log"
+                ) as again,
                 channel_to(again) as (queue, _),
             ):
                 second = results(queue, foreign.work, 50)

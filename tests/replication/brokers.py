@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from lab.ports import ReservedPort
 from lab.processes import Process, program, wait_until
 
 SECRET = "not a secret but long enough to be one"
@@ -39,9 +39,9 @@ class Brokers:
         self._first = first
         self._settings = settings
         self._as_list = as_list
-        with ExitStack() as held:
-            self._tcp = {name: _reserve(held) for name in names}
-            self._raft = {name: _reserve(held) for name in names}
+        # Nodes name each other's ports before they start, and come back to their own.
+        self._tcp = {name: stack.enter_context(ReservedPort()).number for name in names}
+        self._raft = {name: stack.enter_context(ReservedPort()).number for name in names}
         self.running = {name: self.start(name) for name in first}
         for broker in self.running.values():
             broker.wait_for_event("ready")
@@ -148,11 +148,3 @@ class Brokers:
 
 def _document(body: bytes) -> Any:
     return json.loads(body) if body else None
-
-
-def _reserve(held: ExitStack) -> int:
-    """A port that was free a moment ago: nodes name each other's before they start."""
-    listener = held.enter_context(socket.socket())
-    listener.bind(("127.0.0.1", 0))
-    port: int = listener.getsockname()[1]
-    return port

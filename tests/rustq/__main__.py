@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lab.ports import ReservedPort
 from lab.processes import Process, broker_address, start_broker, stop_on_signals
 from lab.servers import RabbitServer, RedisServer
 from tests.rustq.faults import History, Victim, run
@@ -28,14 +29,15 @@ class Broker:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._process: Process = start_broker(directory)
+        self._port = ReservedPort()
+        self._process: Process = start_broker(directory, port=self._port.number)
         self.address = broker_address(self._process)
 
     def kill(self) -> None:
         self._process.kill()
 
     def start(self) -> None:
-        self._process = start_broker(self._directory, port=int(self.address.rpartition(":")[2]))
+        self._process = start_broker(self._directory, port=self._port.number)
         broker_address(self._process)
 
     def pause(self) -> None:
@@ -43,6 +45,10 @@ class Broker:
 
     def resume(self) -> None:
         self._process.send(signal.SIGCONT)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._port.close()
 
 
 @contextmanager
@@ -55,7 +61,7 @@ def scene(name: str) -> Iterator[tuple[Place, Victim]]:
             try:
                 yield Place(queue, f"tq://{broker.address}", ""), broker
             finally:
-                broker.kill()
+                broker.close()
         return
     with RedisServer() as redis, RabbitServer() as rabbit:
         yield Place(queue, redis.url, rabbit.url), redis if name == "redis" else rabbit

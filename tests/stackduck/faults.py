@@ -17,8 +17,9 @@ from typing import NamedTuple
 import asyncpg
 import grpc
 
+from lab.ports import ReservedPort
 from lab.processes import Process, start_broker
-from lab.servers import PostgresServer, RedisServer, free_port
+from lab.servers import PostgresServer, RedisServer
 from tests.grpc.serving import Client
 from tq.proto import stackduck_pb2 as duck
 
@@ -69,7 +70,6 @@ class Campaign:
         self._directory = directory
         self._rng = rng
         self._command = broker
-        self._port = free_port()
         self._acknowledged: set[str] = set()
         self._completed: set[str] = set()
         self._refused = 0
@@ -83,8 +83,8 @@ class Campaign:
         kinds: Sequence[str] = ROUNDS_KINDS,
     ) -> Verdict:
         """So many faults of each of these kinds, shuffled."""
-        with RedisServer() as redis, PostgresServer() as postgres:
-            self._redis, self._postgres = redis, postgres
+        with RedisServer() as redis, PostgresServer() as postgres, ReservedPort() as port:
+            self._redis, self._postgres, self._port = redis, postgres, port
             self._broker = await asyncio.to_thread(self._start)
             await asyncio.to_thread(self._broker.wait_for_event, "ready")
             await self._sql(AUDIT)
@@ -120,7 +120,7 @@ class Campaign:
         config.write_text(
             f"backend: {{redis_url: '{self._redis.url}', database_url: '{self._postgres.url}'}}\n"
         )
-        flags = ("--config", str(config), "--grpc-port", str(self._port))
+        flags = ("--config", str(config), "--grpc-port", str(self._port.number))
         return start_broker(self._directory, *flags, command=self._command)
 
     async def _break(self, fault: str) -> None:
@@ -146,7 +146,7 @@ class Campaign:
     # ------------------------------------------------------------ the load
 
     def _channel(self) -> grpc.aio.Channel:
-        return grpc.aio.insecure_channel(f"127.0.0.1:{self._port}", options=DIAL)
+        return grpc.aio.insecure_channel(f"127.0.0.1:{self._port.number}", options=DIAL)
 
     async def _produce(self) -> None:
         async with self._channel() as channel:
