@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from asyncio import Future
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from random import Random
 from time import monotonic
 
+from lab.ports import ReservedPort
 from tq.broker.replication.journal import Journal
 from tq.broker.replication.membership import Configuration
 from tq.broker.replication.messages import Message
@@ -24,6 +25,23 @@ from tq.errors import BrokerUnavailable
 
 SECRET = "not a secret but long enough to be one"
 TIMES = RaftTimes(election_min=0.3, election_max=0.6, heartbeat=0.05, proposal=3.0)
+
+
+STEP_SECONDS = 0.1
+"""Longer than anything takes between two looks at the clock while nodes talk to each other."""
+
+
+class RunningTime:
+    """Seconds that this process ran. While it stands still all its nodes do, and none has missed another's heartbeat."""
+
+    def __init__(self) -> None:
+        self._seen = self._passed = monotonic()
+
+    def __call__(self) -> float:
+        now = monotonic()
+        self._passed += min(now - self._seen, STEP_SECONDS)
+        self._seen = now
+        return self._passed
 
 
 class NoSnapshots:
@@ -74,9 +92,16 @@ class Latecomer:
 
 class LiveNode:
     def __init__(
-        self, name: str, directory: Path, configuration: Configuration, secret: str = SECRET
+        self,
+        name: str,
+        directory: Path,
+        configuration: Configuration,
+        clock: RunningTime,
+        secret: str = SECRET,
     ) -> None:
+        """clock: the same for all nodes of a process."""
         self.name = name
+        self._clock = clock
         self.directory = directory
         self.configuration = configuration
         self.secret = secret
@@ -108,7 +133,7 @@ class LiveNode:
             middle,
             NoSnapshots(),
             self.errors.append,
-            clock=monotonic,
+            clock=self._clock,
             chance=Random().random,
             times=TIMES,
             address_of=self.transport.client_address,
@@ -173,21 +198,23 @@ class LiveCluster:
     def __init__(self, directory: Path, size: int) -> None:
         names = [f"node{number}" for number in range(1, size + 1)]
         configuration = Configuration.of(dict.fromkeys(names, ""), {})
-        self.nodes = {name: LiveNode(name, directory / name, configuration) for name in names}
+        clock = RunningTime()
+        self.nodes = {name: LiveNode(name, directory / name, configuration, clock) for name in names}
 
     @classmethod
     @asynccontextmanager
     async def running(cls, directory: Path, size: int = 3) -> AsyncIterator[LiveCluster]:
         cluster = cls(directory, size)
-        try:
-            for node in cluster.nodes.values():
-                await node.start()
-                await node.listen()
-            cluster.introduce()
-            yield cluster
-        finally:
-            for node in cluster.nodes.values():
-                await node.stop()
+        with ExitStack() as ports:
+            try:
+                for node in cluster.nodes.values():
+                    await node.start()
+                    await node.listen(ports.enter_context(ReservedPort()).number)
+                cluster.introduce()
+                yield cluster
+            finally:
+                for node in cluster.nodes.values():
+                    await node.stop()
 
     def introduce(self) -> None:
         addresses = [(node.name, node.address) for node in self.nodes.values()]
@@ -229,7 +256,7 @@ class LiveCluster:
         assert all(node.committed == live[0].committed for node in live)
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait for a condition that some callback of this loop will make true."""
     end = monotonic() + seconds
     while not condition():

@@ -16,7 +16,7 @@ from tq.errors import BrokerUnavailable, NotLeader, TqError
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     async def bounded() -> None:
-        await asyncio.wait_for(test(), 40)
+        await asyncio.wait_for(test(), 100)
 
     uvloop.run(bounded())
 
