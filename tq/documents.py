@@ -6,7 +6,8 @@ Times are ISO 8601 UTC with milliseconds, bytes are base64 text, ids are UUID te
 from __future__ import annotations
 
 from base64 import b64encode
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import TypeAlias
 
 from tq import ids
@@ -36,7 +37,9 @@ from tq.verbs import (
 
 Document: TypeAlias = dict[str, object]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  in UTC, which needs no saying here and takes time to say
+MINUTES_KEPT = 2_048
+"""Texts of minutes: what is shown together is mostly of the same day, and the date takes most of the time."""
 
 
 def of_task(task: TaskView) -> Document:
@@ -59,12 +62,12 @@ def of_task(task: TaskView) -> Document:
         "retry_count": task.retry_count,
         "retry": of_retry(task.retry),
         "worker_id": task.worker_id or None,
-        "result": _base64(task.result),
+        "result": base64(task.result),
         "error": task.error or None,
-        "progress": _progress(task.progress),
+        "progress": None if task.progress is None else of_progress(task.progress),
         "attempts": [of_attempt(attempt) for attempt in task.attempts],
         "counters": task.counters._asdict(),
-        "payload": _base64(task.payload),
+        "payload": base64(task.payload),
         "payload_bytes": _known(task.payload_bytes),
         "result_bytes": _known(task.result_bytes if task.result is None else len(task.result)),
         "dependencies": [ids.to_text(task_id) for task_id in task.dependencies],
@@ -84,6 +87,11 @@ def of_attempt(attempt: Attempt) -> Document:
         "error": attempt.error or None,
         "fencing_token": attempt.token,
     }
+
+
+def of_progress(progress: tuple[int, str]) -> Document:
+    """What a handler told last: how far it is, and in words."""
+    return {"fraction": progress[0] / 1000, "text": progress[1]}
 
 
 def of_retry(policy: RetryPolicy) -> Document:
@@ -268,11 +276,16 @@ def moment(ms: int) -> str | None:
     """Milliseconds since 1970 as ISO 8601; 0 is never, and null. Years past 9999, which ISO cannot say, too."""
     if not ms:
         return None
+    minutes, rest = divmod(ms, 60_000)
     try:
-        when = _EPOCH + timedelta(milliseconds=ms)
+        return f"{_minute(minutes)}:{rest // 1000:02}.{rest % 1000:03}Z"
     except OverflowError:
         return None
-    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def base64(data: bytes | None) -> str | None:
+    """Bytes as text; None stays None."""
+    return None if data is None else b64encode(data).decode()
 
 
 def seconds(ms: int) -> int | float:
@@ -286,6 +299,12 @@ def cause_word(cause: int) -> str:
         return Cause(cause).name.lower()
     except ValueError:
         return str(cause)
+
+
+@lru_cache(maxsize=MINUTES_KEPT)
+def _minute(minutes: int) -> str:
+    """Raises OverflowError for a year that ISO cannot say."""
+    return (_EPOCH + timedelta(minutes=minutes)).isoformat(timespec="minutes")
 
 
 def _failure(failure: Failure) -> Document:
@@ -332,11 +351,3 @@ _TIERS = ("high", "normal", "low")
 
 def _tiers(stats: Stats) -> Document:
     return {"high": stats.depth_high, "normal": stats.depth_normal, "low": stats.depth_low}
-
-
-def _base64(data: bytes | None) -> str | None:
-    return None if data is None else b64encode(data).decode()
-
-
-def _progress(progress: tuple[int, str] | None) -> Document | None:
-    return None if progress is None else {"fraction": progress[0] / 1000, "text": progress[1]}

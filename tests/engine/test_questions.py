@@ -7,7 +7,7 @@ import pytest
 from tests.engine.harness import Engine, spec, with_engine
 from tq.broker.engine.backend import EngineSettings
 from tq.errors import TaskNotFound
-from tq.task import COMPLETED, IN_PROGRESS, PENDING, State
+from tq.task import BLOCKED, COMPLETED, IN_PROGRESS, PENDING, RETRYING, SCHEDULED, Cause, State, TaskView
 from tq.verbs import (
     Cancel,
     Deregister,
@@ -43,6 +43,49 @@ def test_lists_page_newest_first_and_stay_stable_while_tasks_move() -> None:
         assert everything.next_cursor == 0
         skipped = await engine.call(ListTasks(limit=2, offset=3))
         assert [view.task_id for view in skipped.tasks] == [ids[7], ids[6]]
+
+    with_engine(run)
+
+
+def test_a_page_shows_of_each_task_what_there_is_to_show() -> None:
+    """Waiting of two kinds, running, with a past, with what few have; as each is shown alone, but for its payload."""
+
+    async def run(engine: Engine) -> None:
+        worker = await engine.worker(capacity=2)
+        failing, keyed = await engine.submit(spec(), spec(unique_key="u", expires_at_ms=2**42))
+        for delivery in await worker.delivered(2):
+            if delivery.task_id == failing:
+                failed = SettleItem(delivery.task_id, delivery.token, Cause.ERROR, error="no")
+                await engine.call(Settle((failed,)), worker)
+        await engine.call(PauseQueue("still"))
+        others = [spec("other"), spec(queue="still"), spec("other"), spec(dependencies=(failing,))]
+        *pending, blocked = await engine.submit(*others)
+        (later,) = await engine.submit(spec("other", delay_ms=60_000, unique_key="v"))
+        page = await engine.call(ListTasks())
+        assert isinstance(page, TaskPage)
+        for view in page.tasks:
+            alone = await engine.call(GetTask(view.task_id))
+            assert isinstance(alone, TaskView)
+            assert view == alone._replace(payload_bytes=-1)
+
+        shown = {view.task_id: view for view in page.tasks}
+        assert list(shown) == [later, blocked, *reversed(pending), keyed, failing]
+        assert [view.state for view in shown.values()] == [
+            SCHEDULED,
+            BLOCKED,
+            *[PENDING] * 3,
+            IN_PROGRESS,
+            RETRYING,
+        ]
+        assert [attempt.cause for attempt in shown[failing].attempts] == [Cause.ERROR]
+        assert shown[failing].error == "no"
+        assert (shown[keyed].unique_key, shown[keyed].expires_at_ms) == ("u", 2**42)
+        assert (shown[keyed].worker_id, len(shown[keyed].attempts)) == ("w1", 1)
+        assert (shown[later].unique_key, shown[later].schedule_at_ms) == ("v", engine.clock.now_ms() + 60_000)
+        assert shown[blocked].dependencies == (failing,)
+        reasons = [shown[task_id].state_reason for task_id in pending]
+        assert reasons[0] == reasons[2] == "no connected worker serves type 'other' on queue 'default'"
+        assert reasons[1] == "queue 'still' is paused"
 
     with_engine(run)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -136,6 +137,19 @@ def test_a_page_names_the_next_one_only_when_there_is_one() -> None:
 def test_any_moment_can_be_said(ms: int) -> None:
     text = documents.moment(ms)
     assert text is None or (text.endswith("Z") and len(text) == 24)
+
+
+@given(st.integers(min_value=1, max_value=253_402_300_799_999))
+def test_a_moment_is_that_millisecond(ms: int) -> None:
+    text = documents.moment(ms)
+    assert text is not None
+    since = datetime.fromisoformat(text) - datetime(1970, 1, 1, tzinfo=UTC)
+    assert since // timedelta(milliseconds=1) == ms
+
+
+def test_years_that_iso_cannot_say_are_null() -> None:
+    assert documents.moment(253_402_300_799_999) == "9999-12-31T23:59:59.999Z"
+    assert documents.moment(253_402_300_800_000) is None
 
 
 def test_a_policy_is_said_in_seconds() -> None:

@@ -15,7 +15,7 @@ from tq.broker.engine.dead_letters import DeadLetterReader, Found
 from tq.broker.engine.lists import plan_list, read_page
 from tq.broker.engine.reads import Reads
 from tq.broker.engine.roster import Roster
-from tq.broker.engine.views import ViewReader, live_view
+from tq.broker.engine.views import PageViews, ViewReader, has_past, live_view
 from tq.broker.engine.waiters import Tell, Waiters
 from tq.broker.machine.effects import Outcome
 from tq.broker.machine.heads import Head
@@ -79,7 +79,7 @@ class Reader:
                 answer,
             )
             return
-        view, seq = self._live(head), head.seq
+        view, seq = live_view(self._machine, head, self._progress(head)), head.seq
         self._read(
             lambda: self._views.complete(view, seq, whole=True, with_payload=with_payload),
             peer,
@@ -119,12 +119,12 @@ class Reader:
 
         self._reads.call(job, read, peer)
 
-    def _live(self, head: Head) -> TaskView:
-        progress = None
-        if head.hold is not None:
-            presence = self._roster.presence(head.hold.session_id)
-            progress = presence.progress.get(head.task_id) if presence is not None else None
-        return live_view(self._machine, head, progress)
+    def _progress(self, head: Head) -> tuple[int, str] | None:
+        """The latest that the handler of a running task told."""
+        if head.hold is None:
+            return None
+        presence = self._roster.presence(head.hold.session_id)
+        return presence.progress.get(head.task_id) if presence is not None else None
 
     # ------------------------------------------------------------ watching
 
@@ -224,11 +224,17 @@ class Reader:
         answer: Answer,
     ) -> None:
         with_result = request.with_result
-        live: dict[bytes, TaskView] = {}
-        for _, task_id in rows:
-            head = self._state.heads.get(task_id)
-            if head is not None:
-                live[task_id] = self._live(head)
+        heads = self._state.heads
+        seen = PageViews(self._machine)
+        live = {
+            task_id: seen.of(head, self._progress(head))
+            for _, task_id in rows
+            if (head := heads.get(task_id)) is not None
+        }
+        if len(live) == len(rows) and not any(map(has_past, live.values())):
+            # All that there is to say is in memory.
+            answer(TaskPage(tuple(live.values()), total, request.limit, request.offset, next_cursor))
+            return
 
         def complete() -> list[TaskView]:
             views = []

@@ -3,52 +3,86 @@
 from __future__ import annotations
 
 from tq.broker.engine.entries import unpack_attempt, unpack_ended, unpack_metadata
-from tq.broker.machine.heads import EndedRecord, Extras, Head
+from tq.broker.machine.heads import EndedRecord, Head
 from tq.broker.machine.kinds import Kind
 from tq.broker.machine.machine import Machine
 from tq.broker.storage import keys
 from tq.broker.storage.store import Store
 from tq.broker.tables import Table
 from tq.retry import DEFAULT_RETRY
-from tq.task import ATTEMPTS_SHOWN_MAX, COMPLETED, NO_COUNTERS, Attempt, Cause, TaskView
+from tq.task import ATTEMPTS_SHOWN_MAX, COMPLETED, NO_COUNTERS, PENDING, Attempt, Cause, TaskView
 
 
 def live_view(machine: Machine, head: Head, progress: tuple[int, str] | None = None) -> TaskView:
     """What memory knows; `complete` adds what the store knows. On the loop only."""
-    terms, hold, extras = head.terms, head.hold, head.extras or _NO_EXTRAS
-    return TaskView(
-        task_id=head.task_id,
-        task_type=terms.kind.task_type,
-        queue=terms.kind.queue,
-        state=head.state,
-        state_reason=machine.why_waiting(head),
-        priority=terms.priority,
-        created_ms=head.created_ms,
-        updated_ms=head.updated_ms,
-        schedule_at_ms=head.due_ms or extras.schedule_at_ms,
-        timeout_ms=terms.timeout_ms,
-        max_retries=terms.max_retries,
-        retry_count=head.counters.errors + head.counters.timeouts,
-        worker_id=hold.worker_id if hold else "",
-        attempts=(_running(head),) if hold else (),
-        counters=head.counters,
-        started_ms=hold.started_ms if hold else 0,
-        token=hold.token if hold else 0,
-        expires_at_ms=extras.expires_at_ms,
+    return _view(head, machine.why_waiting(head), progress)
+
+
+class PageViews:
+    """`live_view` for the tasks of one page: why they wait is worked out once for all pending ones of a kind."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._why_pending: dict[int, str] = {}
+        """kind number -> reason"""
+
+    def of(self, head: Head, progress: tuple[int, str] | None = None) -> TaskView:
+        if head.state != PENDING:
+            return live_view(self._machine, head, progress)
+        kind = head.terms.kind.number
+        reason = self._why_pending.get(kind)
+        if reason is None:
+            reason = self._why_pending[kind] = self._machine.why_waiting(head)
+        return _view(head, reason, progress)
+
+
+def _view(head: Head, reason: str, progress: tuple[int, str] | None) -> TaskView:
+    terms, counters = head.terms, head.counters
+    # By place: to pass so many names takes as long as all the rest, and pages are made of these.
+    view = TaskView(
+        head.task_id,
+        terms.kind.task_type,
+        terms.kind.queue,
+        head.state,
+        reason,
+        terms.priority,
+        head.created_ms,
+        head.updated_ms,
+        head.due_ms,
+        terms.timeout_ms,
+        terms.max_retries,
+        counters.errors + counters.timeouts,
+        "",
+        counters=counters,
         retry=terms.retry_policy,
-        dependencies=extras.dependencies,
-        unique_key=extras.unique_key,
-        progress=progress,
     )
+    return view if head.hold is None and head.extras is None else _with_more(view, head, progress)
 
 
-def _running(head: Head) -> Attempt:
-    hold = head.hold
-    assert hold is not None
-    return Attempt(head.attempts, hold.worker_id, hold.token, hold.started_ms)
+def _with_more(view: TaskView, head: Head, progress: tuple[int, str] | None) -> TaskView:
+    """What few waiting tasks have, and what running ones do."""
+    hold, extras = head.hold, head.extras
+    if extras is not None:
+        view = view._replace(
+            schedule_at_ms=head.due_ms or extras.schedule_at_ms,
+            expires_at_ms=extras.expires_at_ms,
+            dependencies=extras.dependencies,
+            unique_key=extras.unique_key,
+        )
+    if hold is not None:
+        view = view._replace(
+            worker_id=hold.worker_id,
+            attempts=(Attempt(head.attempts, hold.worker_id, hold.token, hold.started_ms),),
+            started_ms=hold.started_ms,
+            token=hold.token,
+            progress=progress,
+        )
+    return view
 
 
-_NO_EXTRAS = Extras()
+def has_past(view: TaskView) -> bool:
+    """Whether the store knows of attempts of this live task that have ended."""
+    return view.counters is not NO_COUNTERS
 
 
 class ViewReader:
@@ -60,9 +94,10 @@ class ViewReader:
 
     def complete(self, view: TaskView, seq: int, *, whole: bool, with_payload: bool = False) -> TaskView:
         """Add past attempts and the last error to a live task's view; with whole, metadata and payload size too."""
-        past = self._attempts(seq) if view.counters is not NO_COUNTERS else ()
-        error = past[-1].error if past else ""
-        view = view._replace(attempts=(past + view.attempts)[-ATTEMPTS_SHOWN_MAX:], error=error)
+        if has_past(view):
+            past = self._attempts(seq)
+            error = past[-1].error if past else ""
+            view = view._replace(attempts=(past + view.attempts)[-ATTEMPTS_SHOWN_MAX:], error=error)
         return self._with_body(view, seq, with_payload=with_payload) if whole else view
 
     def ended(

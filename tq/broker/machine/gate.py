@@ -12,6 +12,7 @@ SHOWN_MAX = 3
 
 
 def why_waiting(state: State, head: Head) -> str:
+    """For all pending tasks of one kind it is the same."""
     if head.state == PENDING:
         return _why_pending(state, head)
     if head.state == SCHEDULED:

@@ -25,13 +25,13 @@ from tq.broker.api.rest.errors import (
     no_such_path,
 )
 from tq.broker.api.rest.events import CHECK_S, add_events
-from tq.broker.api.rest.front import Front
+from tq.broker.api.rest.front import Front, without_query
 from tq.broker.api.rest.gate import CALL_S_MAX, Gate
 from tq.broker.api.rest.many import add_many
 from tq.broker.api.rest.operations import add_operations
 from tq.broker.api.rest.overview import add_overview
 from tq.broker.api.rest.probes import RenderMetrics, add_probes
-from tq.broker.api.rest.reads import add_reads
+from tq.broker.api.rest.reads import Pages, add_reads
 from tq.broker.api.rest.site import Site, read_site
 from tq.broker.api.rest.tasks import Submits, add_tasks
 from tq.broker.feed import Feed
@@ -70,12 +70,17 @@ def make_app(parts: Parts, answers: ErrorAnswers) -> Front:
     """The whole REST interface as ASGI."""
     gate = Gate(parts.service, call_s_max=parts.call_s_max)
     submits = Submits(gate, parts.bodies, parts.new_id)
-    app = make_fastapi(parts, gate, submits, answers)
-    shortcuts = {("POST", f"{API}/tasks"): submits.one, ("POST", f"{API}/tasks/batch"): submits.many}
+    pages = Pages(gate)
+    app = make_fastapi(parts, gate, submits, pages, answers)
+    shortcuts = {
+        ("POST", f"{API}/tasks"): without_query(submits.one),
+        ("POST", f"{API}/tasks/batch"): without_query(submits.many),
+        ("GET", f"{API}/tasks"): pages.shortcut,
+    }
     return Front(app, shortcuts, parts.site, f"{API}/events", parts.service, answers)
 
 
-def make_fastapi(parts: Parts, gate: Gate, submits: Submits, answers: ErrorAnswers) -> FastAPI:
+def make_fastapi(parts: Parts, gate: Gate, submits: Submits, pages: Pages, answers: ErrorAnswers) -> FastAPI:
     """Every route, with what OpenAPI says of it."""
     app = FastAPI(title="tq", version=VERSION, openapi_url=None, redirect_slashes=False)
     description = Description(app)
@@ -89,7 +94,7 @@ def make_fastapi(parts: Parts, gate: Gate, submits: Submits, answers: ErrorAnswe
     add_clusters(api, gate, parts.bodies)
     add_overview(api, gate, parts.node_id)
     add_tasks(api, gate, parts.bodies, submits)
-    add_reads(api, gate, parts.stopping)
+    add_reads(api, gate, pages, parts.stopping)
     add_events(api, gate, parts.feed, answers, parts.stopping, parts.check_s)
     app.include_router(api)
     add_probes(app.router, gate, parts.stopping, parts.render_metrics)

@@ -116,7 +116,12 @@ class ErrorAnswers:
 
 def json_response(document: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON answer. Text that JSON cannot hold in UTF-8 does not occur: it is refused when it comes in."""
-    return Response(_ENCODER.encode(document).encode(), status, headers, JSON)
+    return text_response(_ENCODER.encode(document), status, headers)
+
+
+def text_response(text: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """An answer that is JSON text already."""
+    return Response(text.encode(), status, headers, JSON)
 
 
 def raw_error(error: TqError | HttpFault, now_ms: int) -> bytes:

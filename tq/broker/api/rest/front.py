@@ -1,8 +1,9 @@
 """The outermost layer: the way past FastAPI for the calls that carry the traffic, and what holds for every call.
 
-FastAPI spends some 200 microseconds on a request before a handler sees it, on a broker that needs 100 for the task
-itself. So the two submit calls, which take nothing but a body and check it themselves, are looked up here and called
-directly. They are routes of the FastAPI application all the same: it describes them, and would serve them alike.
+FastAPI spends some 200 microseconds on a request before a handler sees it, and more on parameters, on a broker that
+needs 100 for the task itself. So the two submit calls, which take nothing but a body and check it themselves, and the
+list of tasks are looked up here and called directly. They are routes of the FastAPI application all the same: it
+describes them, says what is wrong with their parameters, and would serve them alike.
 """
 
 from __future__ import annotations
@@ -34,13 +35,15 @@ from tq.logs import get_logger
 _log = get_logger("rest")
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+Shortcut: TypeAlias = Callable[[Request], Awaitable[Response] | None]
+"""None = this request is for FastAPI."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 
 
 class Front:
-    """ASGI. shortcuts: (method, path) -> handler; then the dashboard's files; everything else goes to `app`.
+    """ASGI. shortcuts: (method, path) -> shortcut; then the dashboard's files; everything else goes to `app`.
 
     socket_path: of the one WebSocket.
     """
@@ -48,7 +51,7 @@ class Front:
     def __init__(
         self,
         app: ASGIApp,
-        shortcuts: Mapping[tuple[str, str], Handler],
+        shortcuts: Mapping[tuple[str, str], Shortcut],
         site: Site,
         socket_path: str,
         service: Service,
@@ -96,9 +99,9 @@ class Front:
         method = scope["method"]
         if method not in SAFE_METHODS:
             refuse_foreign_origin(Headers(scope=scope))
-        handler = self._shortcuts.get((method, scope["path"]))
-        if handler is not None and not scope["query_string"]:
-            response = await handler(Request(scope, receive))
+        shortcut = self._shortcuts.get((method, scope["path"]))
+        if shortcut is not None and (answer := shortcut(Request(scope, receive))) is not None:
+            response = await answer
             await response(scope, receive, send)
         elif method in ("GET", "HEAD") and (page := self._site.answer(scope["path"], Headers(scope=scope))):
             # What its address asks for is the page's own affair: it tells people what cannot be.
@@ -108,6 +111,11 @@ class Front:
                 refuse_repetition(scope["query_string"])
             # HEAD is served as GET; the server below leaves the body out, because it knows the method.
             await self._app({**scope, "method": "GET"} if method == "HEAD" else scope, receive, send)
+
+
+def without_query(handler: Handler) -> Shortcut:
+    """A shortcut to a call that takes no parameters."""
+    return lambda request: None if request.scope["query_string"] else handler(request)
 
 
 def refuse_repetition(query: bytes) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, TypeVar
+from urllib.parse import parse_qsl
 
 from fastapi import Path
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from starlette.requests import HTTPConnection
 
 from tq import ids
 from tq.broker.api.rest.kinds import Fingerprint, Name, NameOrNone
@@ -59,6 +61,9 @@ class NoQuery(BaseModel):
     """No parameters at all."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+Q = TypeVar("Q", bound=NoQuery)
 
 
 class ForceFlag(NoQuery):
@@ -130,6 +135,18 @@ class NewestFailures(NoQuery):
 class OfKind(NoQuery):
     task_type: Annotated[NameOrNone, Field(description="Only of this type.")] = ""
     queue: Annotated[NameOrNone, Field(description="Only of this queue.")] = ""
+
+
+def parameters_of(request: HTTPConnection, kind: type[Q]) -> Q | None:
+    """The parameters of a query, as FastAPI takes them; None for those that it refuses, or that stand twice."""
+    found = parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    named = dict(found)
+    if len(named) < len(found):
+        return None
+    try:
+        return kind.model_validate(named)
+    except ValidationError:
+        return None
 
 
 def task_id_of(text: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -11,16 +12,17 @@ from starlette.responses import Response
 
 from tq import documents
 from tq.broker.api.rest.answers import TaskList, TaskShown
-from tq.broker.api.rest.errors import json_response
+from tq.broker.api.rest.errors import json_response, text_response
 from tq.broker.api.rest.gate import Gate
 from tq.broker.api.rest.openapi import NO_IDS, described
-from tq.broker.api.rest.parameters import OneTask, Page, TaskIdPath, task_id_of
+from tq.broker.api.rest.page_texts import page_text
+from tq.broker.api.rest.parameters import OneTask, Page, TaskIdPath, parameters_of, task_id_of
 from tq.errors import BrokerUnavailable, TaskNotFound, TqError
 from tq.task import STATE_OF_STATUS, TaskView
 from tq.verbs import GetTask, ListTasks, Push, TaskEnded, TaskPage, Watch, Watching
 
 
-def add_reads(router: APIRouter, gate: Gate, stopping: asyncio.Event) -> None:
+def add_reads(router: APIRouter, gate: Gate, pages: Pages, stopping: asyncio.Event) -> None:
     """stopping: once it is set nobody is kept waiting any longer."""
 
     @router.get(
@@ -40,8 +42,21 @@ def add_reads(router: APIRouter, gate: Gate, stopping: asyncio.Event) -> None:
         view = await gate.ask(request, verb, TaskView)
         return json_response(documents.of_task(view))
 
-    @router.get("/tasks", **described(ListTasks, answer=TaskList, text="A page"))
-    async def list_tasks(request: Request, query: Annotated[Page, Query()]) -> Response:
+    router.get("/tasks", **described(ListTasks, answer=TaskList, text="A page"))(pages.list_tasks)
+
+
+class Pages:
+    """The list of tasks: what dashboards and scripts ask again and again."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def shortcut(self, request: Request) -> Awaitable[Response] | None:
+        """The call without FastAPI; None when its parameters are not right, and FastAPI is to say so."""
+        query = parameters_of(request, Page)
+        return None if query is None else self.list_tasks(request, query)
+
+    async def list_tasks(self, request: Request, query: Annotated[Page, Query()]) -> Response:
         """A page of tasks, newest first. A cursor's pages show every task that was there once, while tasks move."""
         verb = ListTasks(
             STATE_OF_STATUS[query.status] if query.status else 0,
@@ -56,7 +71,7 @@ def add_reads(router: APIRouter, gate: Gate, stopping: asyncio.Event) -> None:
             oldest_first=query.order == "oldest",
             with_result=query.with_result,
         )
-        return json_response(documents.of_page(await gate.ask(request, verb, TaskPage)))
+        return text_response(page_text(await self._gate.ask(request, verb, TaskPage)))
 
 
 class _Waiter:
