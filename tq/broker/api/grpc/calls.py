@@ -36,6 +36,7 @@ MESSAGE_BYTES_MAX = FRAME_BYTES_MAX
 DETAILS_CHARS_MAX = 1_000
 """The text of a status travels in a header, and headers are small."""
 OVERLOAD_RETRY_MS = 1_000
+"""What a caller is told to wait when the door has no room: for its bytes, its call or its stream."""
 
 Context = Call
 M = TypeVar("M", bound=Message)

@@ -10,12 +10,11 @@ import grpc
 
 from tq.broker.api.grpc import core
 from tq.broker.api.grpc.call import Call, Handler
-from tq.broker.api.grpc.calls import Calls
+from tq.broker.api.grpc.calls import OVERLOAD_RETRY_MS, Calls
 from tq.broker.api.grpc.events import Events
 from tq.broker.api.grpc.large_answers import LargeAnswers
 from tq.errors import BadRequest, BrokerUnavailable, RateLimited
 
-TOO_MANY_RETRY_MS = 1_000
 ACCEPTING = 128
 """Calls that the core may hand over before the loop has looked again; more wait in the core."""
 
@@ -168,7 +167,7 @@ class Server:
 
     def _too_many(self) -> RateLimited:
         text = f"{self._calls_max} calls are under way, the limit; wait for one, or batch"
-        return RateLimited(text, retry_after_ms=TOO_MANY_RETRY_MS)
+        return RateLimited(text, retry_after_ms=OVERLOAD_RETRY_MS)
 
     def _shut_down(self, _event: Any) -> None:
         self._server.destroy()

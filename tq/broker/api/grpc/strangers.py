@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from tq.broker.api.grpc.calls import Calls
+from tq.broker.api.grpc.calls import OVERLOAD_RETRY_MS, Calls
 from tq.errors import RateLimited, TqError
 
 STRANGERS_MAX = 1_000
 """At a time. Far more than load balancers open, and few enough to leave callers with a key their share of the calls."""
-TOO_MANY_RETRY_MS = 1_000
 
 
 class Strangers:
@@ -24,7 +23,7 @@ class Strangers:
         """Do it until it is done or the door closes. Raises RateLimited, and what the work or the door ends with."""
         if self._count >= STRANGERS_MAX:
             text = f"{STRANGERS_MAX} streams that need no key are open, the limit"
-            raise RateLimited(text, retry_after_ms=TOO_MANY_RETRY_MS)
+            raise RateLimited(text, retry_after_ms=OVERLOAD_RETRY_MS)
         stay = _Stay()
         self._calls.hold(stay, None)
         self._count += 1
