@@ -22,7 +22,7 @@ from tq.broker.compat.stackduck.stored import BadJob, StoredJob, read_job
 from tq.broker.compat.stackduck.tasks import state_of
 from tq.errors import InvalidStatus, TaskNotFound, TqError
 from tq.ids import to_text
-from tq.task import CANCELLED, DEAD_LETTER, IN_PROGRESS, PENDING, STATUS_OF_STATE, Cause
+from tq.task import CANCELLED, DEAD_LETTER, PENDING, STATUS_OF_STATE, Cause
 from tq.verbs import SettleItem, TaskRef
 
 
@@ -41,7 +41,10 @@ class ByName:
         self._intake = intake
 
     async def find(self, job_id: bytes) -> StoredJob | None:
-        """The job as the record has it; with PostgreSQL away, as the cache has it. Raises StoreAway."""
+        """The job as the record has it, which is told first how the job ended while PostgreSQL was away; while it is, as the
+        cache has it. Raises StoreAway."""
+        with suppress(StoreAway):
+            await self._settling.write_down(await self._parts.redis.owed_of(job_id))
         try:
             return (await self._parts.rows.find([job_id])).get(job_id)
         except StoreAway:
@@ -105,16 +108,20 @@ class ByName:
 
     async def cancel(self, job_id: bytes, force: bool) -> TaskRef:
         """Raises TaskNotFound, InvalidStatus, StoreAway."""
-        job = await self.known(job_id)
-        held = self._parts.sessions.held.get(job_id)
-        state = IN_PROGRESS if held is not None else state_of(job, self._parts.now_us)
-        if job.has_ended:
-            raise InvalidStatus(f"the task has ended as {STATUS_OF_STATE[state]}")
-        place = await self._place(job)
+        while True:
+            job = await self.known(job_id)
+            if job.has_ended:
+                state = state_of(job, self._parts.now_us)
+                raise InvalidStatus(f"the task has ended as {STATUS_OF_STATE[state]}")
+            place = await self._place(job)
+            held = self._parts.sessions.held.get(job_id)
+            if held is None or not held.settling:
+                break
+            await self._settling.over(held)
         if (held is not None or place.member) and not force:
             raise InvalidStatus("the task is running; cancel it with force")
         item = SettleItem(job_id, 0, Cause.CANCELLED)
-        if held is not None and not held.settling:
+        if held is not None:
             self._parts.sessions.abort(held, "cancelled")
             done = await awaited(partial(self._settling.settle, held, item))
         else:

@@ -1,8 +1,9 @@
 """StackDuck's table: every statement that touches it. Rows and jobs are the same thing here.
 
 Rules of the file:
-- A row that has ended is changed by nobody but an operator's retry: whoever comes second learns that it had ended. So a
-  job is completed once in the record, however often it ran.
+- A row that has ended is changed by nobody but an operator's retry, and by an earlier end that was acknowledged while
+  PostgreSQL was away: whoever comes second learns that it had ended. So a job is completed once in the record, however
+  often it ran.
 - Rows are marked by id. (StackDuck itself marks some row of the type as running; what it says is not trusted for that.)
 """
 
@@ -43,17 +44,26 @@ ON CONFLICT (id) DO NOTHING RETURNING id
 """
 """The same for one: it takes two thirds of the time, and jobs mostly come one by one."""
 _ENDED = "('completed', 'failed', 'cancelled')"
-_CHANGE = f"""
+_UPDATE = """
 UPDATE jobs SET status = u.status, retry_count = u.retry_count, max_retries = u.max_retries,
        error_message = u.error_message, scheduled_at = u.scheduled_at, started_at = u.started_at,
        completed_at = u.completed_at
 FROM unnest($1::uuid[], $2::text[], $3::int[], $4::int[], $5::text[], $6::timestamptz[], $7::timestamptz[],
             $8::timestamptz[], $9::bool[])
   AS u(id, status, retry_count, max_retries, error_message, scheduled_at, started_at, completed_at, revives)
-WHERE jobs.id = u.id AND (lower(jobs.status) IN {_ENDED}) = u.revives
+WHERE jobs.id = u.id
+"""
+_CHANGE = f"""{_UPDATE}
+  AND (lower(jobs.status) IN {_ENDED}) = u.revives
   AND (u.revives OR u.retry_count >= COALESCE(jobs.retry_count, 0))
 RETURNING jobs.id
 """
+_WRITE_DOWN = f"""{_UPDATE}
+  AND CASE WHEN lower(u.status) IN {_ENDED} THEN lower(jobs.status) NOT IN ('completed', lower(u.status))
+      ELSE lower(jobs.status) NOT IN {_ENDED} AND u.retry_count >= COALESCE(jobs.retry_count, 0) END
+RETURNING jobs.id
+"""
+"""An end that was acknowledged while PostgreSQL was away: whoever ended the job otherwise meanwhile was not told so."""
 _MARK = f"""
 UPDATE jobs SET status = 'running', started_at = $2
 WHERE id = ANY($1::uuid[]) AND lower(status) NOT IN {_ENDED} AND (lower(status) = 'queued' OR NOT $3)
@@ -129,9 +139,15 @@ class PostgresRows:
         except asyncpg.PostgresError as error:
             raise _refusal(error) from error
 
-    async def insert_missing(self, jobs: Sequence[StoredJob]) -> None:
-        """Rows for jobs that are known to Redis only."""
-        await self.inserts.ask(jobs)
+    async def insert_missing(self, jobs: Sequence[StoredJob]) -> dict[bytes, TqError]:
+        """Rows for jobs that are known to Redis only; those that PostgreSQL refuses, with its reason."""
+        ends = await self._insert([[job] for job in jobs])
+        return {job.job_id: end for job, end in zip(jobs, ends, strict=True) if isinstance(end, TqError)}
+
+    async def write_down(self, jobs: Sequence[StoredJob]) -> dict[bytes, TqError]:
+        """Ends that the record missed, or has already; those that PostgreSQL refuses, with its reason."""
+        ends = await self._change_all([Change(job) for job in jobs], _WRITE_DOWN)
+        return {job_id: end for job_id, end in ends.items() if isinstance(end, TqError)}
 
     async def close(self) -> None:
         await self.inserts.stop()
@@ -169,49 +185,58 @@ class PostgresRows:
         return {row["id"] for row in rows}
 
     async def _change(self, changes: Sequence[Change]) -> list[bool | TqError]:
-        # Of two changes of one job in a batch the second sees what the first made of it.
-        later = []
-        first: dict[bytes, Change] = {}
-        for change in changes:
-            if change.job.job_id in first:
-                later.append(change)
-            else:
-                first[change.job.job_id] = change
-        done = await self._change_all(list(first.values()))
-        for change in later:
-            if await self._change_all([change]):
-                done.add(change.job.job_id)
-        seen: set[bytes] = set()
-        answers: list[bool | TqError] = []
-        for change in changes:
-            job_id = change.job.job_id
-            answers.append(job_id in done and job_id not in seen)
-            seen.add(job_id)
-        return answers
+        ends: list[bool | TqError] = [False] * len(changes)
+        first: dict[bytes, int] = {}
+        later: list[int] = []
+        for position, change in enumerate(changes):
+            if first.setdefault(change.job.job_id, position) != position:
+                later.append(position)
+        done = await self._change_all([changes[position] for position in first.values()])
+        for job_id, position in first.items():
+            ends[position] = done.get(job_id, False)
+        # The second of two changes of one job sees what the first made of it.
+        for position in later:
+            done = await self._change_all([changes[position]])
+            ends[position] = done.get(changes[position].job.job_id, False)
+        return ends
 
-    async def _change_all(self, changes: Sequence[Change]) -> set[bytes]:
-        columns = list(zip(*(_change_row(change) for change in changes), strict=True))
+    async def _change_all(
+        self, changes: Sequence[Change], statement: str = _CHANGE
+    ) -> dict[bytes, bool | TqError]:
+        """What became of each. A job that Redis knew and PostgreSQL did not is put on record as it ends."""
+        try:
+            done = await self._update(changes, statement)
+        except asyncpg.PostgresError as error:
+            if len(changes) == 1:
+                return {changes[0].job.job_id: _refusal(error)}
+            # One of them is at fault; the others must not suffer for it.
+            ends: dict[bytes, bool | TqError] = {}
+            for each in changes:
+                ends |= await self._change_all([each], statement)
+            return ends
+        ends = dict.fromkeys(done, True)
+        unknown = [each.job for each in changes if each.job.job_id not in done]
+        if unknown:
+            for job, end in zip(unknown, await self._insert([[job] for job in unknown]), strict=True):
+                ends[job.job_id] = end if isinstance(end, TqError) else bool(end)
+        return ends
+
+    async def _update(self, changes: Sequence[Change], statement: str) -> set[bytes]:
+        columns = list(zip(*map(_change_row, changes), strict=True))
         results = [(change.job.job_id, change.result) for change in changes if change.result]
 
         async def use(connection: asyncpg.Connection) -> list[asyncpg.Record]:
             if not results:
-                return list(await connection.fetch(_CHANGE, *columns))
+                return list(await connection.fetch(statement, *columns))
             async with connection.transaction():
-                rows = list(await connection.fetch(_CHANGE, *columns))
+                rows = list(await connection.fetch(statement, *columns))
                 ids = {row["id"] for row in rows}
                 kept = [each for each in results if each[0] in ids]
                 if kept:
                     await connection.execute(_RESULT, *zip(*kept, strict=True))
                 return rows
 
-        done = {row["id"] for row in await self._changing.run(use)}
-        return done | await self._insert_unknown([each for each in changes if each.job.job_id not in done])
-
-    async def _insert_unknown(self, changes: Sequence[Change]) -> set[bytes]:
-        """A job that Redis knew and PostgreSQL did not is put on record as it ends."""
-        if not changes:
-            return set()
-        return await self._insert_all([change.job for change in changes])
+        return {row["id"] for row in await self._changing.run(use)}
 
 
 def _shared_out(verbs: Sequence[Sequence[StoredJob]], added: set[bytes]) -> list[set[bytes] | TqError]:
@@ -229,16 +254,25 @@ def job_of_row(row: asyncpg.Record) -> StoredJob:
 
 
 def _row(job: StoredJob) -> tuple[object, ...]:
-    return job._replace(status=ROW_STATUS.get(job.status, job.status), priority=job.rank)
+    return job._replace(
+        status=ROW_STATUS.get(job.status, job.status),
+        priority=job.rank,
+        error_message=_kept(job.error_message),
+    )
 
 
 def _change_row(change: Change) -> tuple[object, ...]:
     job = change.job
     status = ROW_STATUS.get(job.status, job.status)
     return (
-        *(job.job_id, status, job.retries, job.retries_max, job.error_message),
+        *(job.job_id, status, job.retries, job.retries_max, _kept(job.error_message)),
         *(job.scheduled_us, job.started_us, job.completed_us, change.revives),
     )
+
+
+def _kept(text: str | None) -> str | None:
+    """PostgreSQL keeps no NUL in a text."""
+    return text.replace("\0", "\ufffd") if text and "\0" in text else text
 
 
 def _refusal(error: asyncpg.PostgresError) -> TqError:

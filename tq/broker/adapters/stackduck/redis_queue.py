@@ -73,7 +73,8 @@ class Finish(NamedTuple):
     """The end of a run, as Redis is to be told.
 
     job: as it is now. token: 0 = whoever has it. member: of the running set, empty = it has none. requeues: it is to run
-    again. letter: for the dead-letter list. lost: 1 = its worker was lost once more, -1 = forget how often.
+    again. letter: for the dead-letter list. lost: 1 = its worker was lost once more, -1 = forget how often. is_owed:
+    PostgreSQL is away and still to be told.
     """
 
     job: StoredJob
@@ -82,6 +83,7 @@ class Finish(NamedTuple):
     requeues: bool
     letter: str = ""
     lost: int = 0
+    is_owed: bool = False
 
 
 class RedisQueue:
@@ -153,13 +155,14 @@ class RedisQueue:
 
     async def finish(self, items: Sequence[Finish], *, now_us: int) -> list[bool]:
         """End runs; False where somebody else had the job by now, and nothing was changed."""
-        keys = [RUNNING_KEY, scripts.LEASES, scripts.LOST]
+        keys = [RUNNING_KEY, scripts.LEASES, scripts.LOST, scripts.OWED]
         args: list[Argument] = [scripts.NEWS]
         for item in items:
             job, text = item.job, write_job(item.job)
             keys += (QUEUE_PREFIX + job.job_type, DLQ_PREFIX + job.job_type, cache_key(job.job_id))
             args += (to_text(job.job_id), str(item.token or ""), item.member, text, job.cache_s)
             args += (text if item.requeues else "", repr(score_of(job, now_us)), item.letter, item.lost)
+            args.append(int(item.is_owed))
         return [bool(done) for done in await self._run(self._back, FINISH, keys, args)]
 
     async def hold(self, held: Iterable[tuple[Lease, bytes]]) -> None:
@@ -287,15 +290,16 @@ class RedisQueue:
             return True
         return bool(await self._ask(self._redis.get(scripts.SWEEPER)) == self.broker.encode())
 
-    async def owe(self, jobs: Sequence[StoredJob]) -> None:
-        """Keep what PostgreSQL is still to be told."""
-        mapping = {to_text(job.job_id): write_job(job) for job in jobs}
-        await self._ask(self._redis.hset(scripts.OWED, mapping=mapping))
-
     async def owed(self) -> list[tuple[bytes, bytes]]:
-        """Up to some thousand of (job id, text)."""
+        """What PostgreSQL is still to be told: up to some thousand of (job id, text)."""
         _, found = await self._ask(self._redis.hscan(scripts.OWED, 0, count=PAGE))
         return list(found.items())
+
+    async def owed_of(self, job_id: bytes) -> list[tuple[bytes, bytes]]:
+        """The same of one job; empty when nothing is owed."""
+        key = to_text(job_id)
+        text = await self._ask(self._redis.hget(scripts.OWED, key))
+        return [] if text is None else [(key.encode(), cast(bytes, text))]
 
     async def repay(self, items: Sequence[tuple[bytes, bytes]]) -> None:
         """PostgreSQL was told; what was changed meanwhile stays."""

@@ -101,22 +101,31 @@ return out
 FINISH = (
     _TELL
     + """
--- KEYS: running, leases, lost; queue, dead letters and cache for each job. ARGV: channel; for each job: id, token or '',
--- running member or '', cache text, cache seconds, queued text or '', score, dead letter or '', lost: 1, 0, or -1 = forget.
+-- KEYS: running, leases, lost, owed; queue, dead letters and cache for each job. ARGV: channel; for each job: id, token or
+-- '', running member or '', cache text, cache seconds, queued text or '', score, dead letter or '', lost: 1, 0, or -1 =
+-- forget, 1 = PostgreSQL is still to be told.
 -- Returns 1 for each that was done, 0 where somebody else had the job by now.
 local out, ended, ready = {}, {}, false
-for i = 4, #KEYS, 3 do
-  local a = 2 + (i - 4) * 3
+for i = 5, #KEYS, 3 do
+  local a = 2 + (i - 5) / 3 * 10
   local id, token, member = ARGV[a], ARGV[a + 1], ARGV[a + 2]
-  local lease = redis.call('HGET', KEYS[2], id)
   local mine = true
-  if token ~= '' then mine = lease and string.match(lease, '^(%d+):') == token end
+  if token ~= '' then
+    local lease = redis.call('HGET', KEYS[2], id)
+    mine = lease and string.match(lease, '^(%d+):') == token
+  elseif ARGV[a + 9] == '1' then
+    -- Without a lease it may be that the job has ended already, and PostgreSQL does not know.
+    local owed = redis.call('HGET', KEYS[4], id)
+    local fine, job = pcall(cjson.decode, owed or '{"status":"Queued"}')
+    mine = fine and job.status == 'Queued'
+  end
   if mine then
     local was = member ~= '' and redis.call('ZREM', KEYS[1], member) or 0
     mine = token ~= '' or member == '' or was == 1
   end
   if mine then
     redis.call('HDEL', KEYS[2], id)
+    if ARGV[a + 9] == '1' then redis.call('HSET', KEYS[4], id, ARGV[a + 3]) end
     redis.call('SETEX', KEYS[i + 2], ARGV[a + 4], ARGV[a + 3])
     if ARGV[a + 5] ~= '' then
       redis.call('ZADD', KEYS[i], ARGV[a + 6], ARGV[a + 5])

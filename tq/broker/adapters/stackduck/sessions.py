@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from asyncio import TimerHandle
+from asyncio import Event, TimerHandle
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -18,10 +18,11 @@ from tq.verbs import Abort, Claimed, Deliver, Delivery, Register
 class Held:
     """One job in the hands of a worker.
 
-    member: its entry in the running set, empty = Redis does not know that it runs. lost: workers it lost before.
+    member: its entry in the running set, empty = Redis does not know that it runs. lost: workers it lost before. over: set
+    when a settle that was under way has come to its end; None = nobody waits for that.
     """
 
-    __slots__ = ("deadline_ms", "job", "lost", "member", "session", "settling", "started_ms", "token")
+    __slots__ = ("deadline_ms", "job", "lost", "member", "over", "session", "settling", "started_ms", "token")
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class Held:
         self.deadline_ms = deadline_ms
         self.lost = lost
         self.settling = False
+        self.over: Event | None = None
 
 
 class OpenClaim(NamedTuple):

@@ -3,12 +3,13 @@
 Rules of the file:
 - The lease is what makes a settle this worker's. It is checked in Redis first when another broker may have taken it:
   its deadline is near, or this broker was silent for so long that the others may believe it dead.
-- With PostgreSQL away what it is to be told is kept in Redis, and counts as settled. With Redis away PostgreSQL has it, and
-  Redis is told later. With both away it did not happen.
+- With PostgreSQL away what it is to be told is kept in Redis, in the same step that ends the lease, and counts as settled.
+  With Redis away PostgreSQL has it, and Redis is told later. With both away it did not happen.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,10 +19,12 @@ from tq.broker.adapters.stackduck.endings import Ending, conclude
 from tq.broker.adapters.stackduck.lane import Lane
 from tq.broker.adapters.stackduck.parts import Parts
 from tq.broker.adapters.stackduck.postgres_rows import Change
-from tq.broker.adapters.stackduck.redis_queue import PAGE, Finish
+from tq.broker.adapters.stackduck.redis_queue import PAGE, Finish, id_of
 from tq.broker.adapters.stackduck.sessions import Held
 from tq.broker.adapters.stackduck.stores import StoreAway, StoreCut
+from tq.broker.compat.stackduck.stored import BadJob, read_job
 from tq.errors import TqError
+from tq.ids import to_text
 from tq.logs import get_logger
 from tq.task import CANCELLED, COMPLETED, DEAD_LETTER, STATUS_OF_STATE, Cause
 from tq.verbs import SettleItem
@@ -41,7 +44,6 @@ class Settling:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._finishes: Lane[Finish, bool] = Lane(self._finish_batch, parts.on_fatal)
-        self._owing: Lane[Change, bool] = Lane(self._owe_batch, parts.on_fatal)
         self._late: list[Finish] = []
         self._settled: OrderedDict[tuple[bytes, int], None] = OrderedDict()
         self.shown_ms = parts.clock.monotonic_ms()
@@ -76,6 +78,8 @@ class Settling:
         )
 
         def finished(result: bool | TqError) -> None:
+            if held.over is not None:
+                held.over.set()
             if isinstance(result, TqError):
                 held.settling = False
             else:
@@ -89,12 +93,18 @@ class Settling:
         finish = Finish(ending.job, held.token, held.member, ending.requeues, ending.letter, ending.lost)
         self.end(Change(ending.job, result=item.result), finish, finished)
 
+    async def over(self, held: Held) -> None:
+        """Return when it is known what became of this run, which is being settled."""
+        if held.over is None or held.over.is_set():
+            held.over = asyncio.Event()
+        await held.over.wait()
+
     def end(self, change: Change, finish: Finish, done: Done) -> None:
         """Write an end down, in both stores. Those who wait for the job are told."""
 
         def changed(result: bool | TqError) -> None:
             if isinstance(result, StoreAway):
-                self._owing.add(change, partial(owed, result))
+                self._finishes.add(finish._replace(is_owed=True), partial(owed, result))
             elif isinstance(result, TqError):
                 done(result)
             else:
@@ -105,7 +115,7 @@ class Settling:
                 # Neither has it; but PostgreSQL may have done it before it went.
                 done(before if isinstance(before, StoreCut) else result)
             else:
-                finish_off(True)
+                finished(result, result)
 
         def finish_off(is_first: bool) -> None:
             # Ended before, by somebody else: Redis is only to forget that it runs.
@@ -130,8 +140,24 @@ class Settling:
             await self._parts.redis.finish(batch, now_us=self._parts.now_us)
             del self._late[: len(batch)]
 
+    async def write_down(self, owed: Sequence[tuple[bytes, bytes]]) -> None:
+        """Tell PostgreSQL of these ends, which it missed: (job id, text) as Redis has them. Raises StoreAway."""
+        jobs = []
+        for key, text in owed:
+            try:
+                jobs.append(read_job(text.decode()))
+            except (BadJob, UnicodeDecodeError):
+                task_id = to_text(id_of(key))
+                _log.error("owed_unreadable", "what PostgreSQL was owed is no job", task_id=task_id)
+        if owed:
+            for job_id, refusal in (await self._parts.rows.write_down(jobs)).items():
+                _log.error(
+                    "owed_refused", f"an end is not written down: {refusal.text}", task_id=to_text(job_id)
+                )
+            await self._parts.redis.repay(owed)
+            _log.info("postgres_told", f"{len(owed)} ends were written down late", count=len(owed))
+
     async def stop(self) -> None:
-        await self._owing.stop()
         await self._finishes.stop()
 
     # ------------------------------------------------------------ batches
@@ -143,13 +169,10 @@ class Settling:
             if any(item.requeues for item in items):
                 parts.wake.set()
             return list(done)
-        except StoreAway:
-            self._late += items[: max(LATE_MAX - len(self._late), 0)]
-            return [True] * len(items)
-
-    async def _owe_batch(self, items: Sequence[Change]) -> list[bool | TqError]:
-        await self._parts.redis.owe([item.job for item in items])
-        return [True] * len(items)
+        except StoreAway as error:
+            late = [item for item in items if not item.is_owed]
+            self._late += late[: max(LATE_MAX - len(self._late), 0)]
+            return [error if item.is_owed else True for item in items]
 
     # ------------------------------------------------------------ afterwards
 

@@ -108,28 +108,31 @@ class Taking:
                     Finish(job, each.token, member_of(job.job_id, each.queued), requeues=True)
                 )
         try:
-            ended = await self._mark([job for job, _ in found], is_strict=False)
+            unfit = await self._mark([job for job, _ in found], is_strict=False)
         except StoreAway:
             return found
         for job, each in found:
-            if job.job_id in ended:
-                await self._set_aside(each.queued, "duplicate: the job has ended", job)
-        return [(job, each) for job, each in found if job.job_id not in ended]
+            if job.job_id in unfit:
+                await self._set_aside(each.queued, unfit[job.job_id], job)
+        return [(job, each) for job, each in found if job.job_id not in unfit]
 
-    async def _mark(self, jobs: Sequence[StoredJob], *, is_strict: bool) -> set[bytes]:
-        """Those that must not run. One without a row gets one."""
+    async def _mark(self, jobs: Sequence[StoredJob], *, is_strict: bool) -> dict[bytes, str]:
+        """Those that must not run, and why. One without a row gets one."""
         parts = self._parts
         ids = [job.job_id for job in jobs]
         may = await parts.rows.mark_running(ids, at_us=parts.now_us, is_strict=is_strict)
         rest = [job for job in jobs if job.job_id not in may]
         if not rest:
-            return set()
+            return {}
         known = await parts.rows.find(job.job_id for job in rest)
+        unfit = dict.fromkeys(known, "duplicate: the job has ended")
         missing = [job for job in rest if job.job_id not in known]
         if missing:
             _log.warning("rows_missing", f"{len(missing)} jobs had no row in PostgreSQL", count=len(missing))
-            await parts.rows.insert_missing(missing)
-        return set(known)
+            unfit |= {
+                job_id: error.text for job_id, error in (await parts.rows.insert_missing(missing)).items()
+            }
+        return unfit
 
     async def _set_aside(self, queued: bytes, reason: str, job: StoredJob | None = None) -> None:
         parts = self._parts

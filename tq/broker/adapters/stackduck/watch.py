@@ -7,13 +7,11 @@ from collections.abc import Awaitable, Callable
 
 from tq.broker.adapters.stackduck.intake import Intake
 from tq.broker.adapters.stackduck.parts import Parts
-from tq.broker.adapters.stackduck.postgres_rows import Change
 from tq.broker.adapters.stackduck.redis_queue import Lease, id_of, member_of
 from tq.broker.adapters.stackduck.settling import Settling
 from tq.broker.adapters.stackduck.stores import RETRY_MS, StoreAway
 from tq.broker.adapters.stackduck.sweeping import Sweeping
-from tq.broker.compat.stackduck.stored import BadJob, read_job, write_job
-from tq.ids import to_text
+from tq.broker.compat.stackduck.stored import write_job
 from tq.logs import get_logger
 
 _log = get_logger("stackduck")
@@ -144,20 +142,9 @@ class Watch:
         await self._repay()
 
     async def _repay(self) -> None:
-        """Tell PostgreSQL of the ends that it missed."""
         redis = self._parts.redis
         while redis.store.is_up and (owed := await redis.owed()):
-            for key, text in owed:
-                try:
-                    job = read_job(text.decode())
-                except (BadJob, UnicodeDecodeError):
-                    _log.error(
-                        "owed_unreadable", "what PostgreSQL was owed is no job", task_id=to_text(id_of(key))
-                    )
-                    continue
-                await self._parts.rows.changes.ask(Change(job))
-            await redis.repay(owed)
-            _log.info("postgres_told", f"{len(owed)} ends were written down late", count=len(owed))
+            await self._settling.write_down(owed)
 
     # ------------------------------------------------------------ the rest
 
