@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
@@ -235,14 +236,18 @@ def test_an_extension_moves_the_deadline_here_too() -> None:
     async def scenario() -> None:
         gates = Gates()
 
+        is_extended = threading.Event()
+
         @gates.app.task(name="extended")
         async def extended() -> None:
             current().extend(30)
+            is_extended.set()
             await gates.open.wait()
 
         async with bench(gates.app) as it:
-            longer = it.broker.submit("extended", NO_ARGUMENTS, timeout_ms=300)
-            control = it.broker.submit("gated", NO_ARGUMENTS, timeout_ms=400)
+            longer = it.broker.submit("extended", NO_ARGUMENTS, timeout_ms=1_000)
+            await until(is_extended.is_set)
+            control = it.broker.submit("gated", NO_ARGUMENTS, timeout_ms=1_000)
             assert (await it.broker.ending(control)).cause == Cause.TIMEOUT
             assert it.worker.counts.running == 1
             gates.let_go()

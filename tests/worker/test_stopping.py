@@ -8,12 +8,15 @@ import threading
 import msgpack
 import pytest
 
+from tests.metrics.logged import logged
 from tests.worker import victim
-from tests.worker.harness import bench, run, seconds_of, until
+from tests.worker.harness import LOOK_S, bench, run, seconds_of, until
+from tq.clock import SystemClock
 from tq.task import Cause
 from tq.verbs import Heartbeat
 from tq.worker.app import App
 from tq.worker.arguments import pack_arguments
+from tq.worker.context import current
 from tq.worker.runtime import WorkerOptions
 
 NO_ARGUMENTS = pack_arguments((), {}, of="test")
@@ -97,6 +100,53 @@ def test_what_cannot_be_stopped_is_abandoned_and_counted(handler: str) -> None:
             assert it.worker.counts.abandoned == 1
 
     run(scenario())
+
+
+SWEEPS = 2
+"""Looks at the clock by which the worker has seen how late it is."""
+
+
+class ShiftedClock(SystemClock):
+    """The machine's, ahead by as much as the test says; counts how often it was looked at."""
+
+    def __init__(self) -> None:
+        self.ahead_ms = 0
+        self.looks = 0
+
+    def monotonic_ms(self) -> int:
+        self.looks += 1
+        return super().monotonic_ms() + self.ahead_ms
+
+
+def test_a_handler_that_had_no_time_to_leave_is_not_abandoned() -> None:
+    """A worker that stood still for half a second after a cancel gave up handlers that had been told a moment ago."""
+
+    async def scenario() -> None:
+        app, clock = App(), ShiftedClock()
+        is_told, may_leave = threading.Event(), threading.Event()
+
+        @app.task(name="polite")
+        def polite() -> None:
+            context = current()
+            while not context.cancelled:
+                is_told.wait(LOOK_S)
+            is_told.set()
+            may_leave.wait()
+
+        async with bench(app, WorkerOptions(), clock=clock) as it:
+            key = it.broker.submit("polite", NO_ARGUMENTS)
+            await until(lambda: it.worker.counts.running == 1)
+            it.broker.abort(key)
+            await until(is_told.is_set)
+            looks = clock.looks
+            clock.ahead_ms = 10_000
+            await until(lambda: clock.looks >= looks + SWEEPS)
+            may_leave.set()
+            assert (await it.broker.ending(key)).cause == Cause.CANCELLED
+            assert log.lines("handler_abandoned") == []
+
+    with logged("error") as log:
+        run(scenario())
 
 
 def test_tasks_on_a_blocked_loop_are_handed_back_uncharged() -> None:

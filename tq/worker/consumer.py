@@ -27,6 +27,8 @@ from tq.worker.upkeep import Upkeep
 
 SWEEP_S = 0.1
 """How often time limits are looked at. One pass over the runs costs less than a timer for each of them."""
+LATE_MS = 200
+"""A look at the runs that comes so much late finds a process that stood still: no handler had that time to leave in."""
 SLOW_MS = 10_000
 """A task that ran longer is worth a warning."""
 ABANDONED_MAX = 100
@@ -64,6 +66,7 @@ class Consumer:
         self._lanes: Mapping[str, Lane] = {}
         self._runs: dict[Key, Run] = {}
         self._sweeper: asyncio.TimerHandle | None = None
+        self._swept_ms = 0
         self.ended: Counter[tuple[str, int]] = Counter()
         """(task type, cause) -> how many attempts ended so."""
         self.run_ms: Counter[str] = Counter()
@@ -85,6 +88,7 @@ class Consumer:
     def open(self, lanes: Mapping[str, Lane]) -> None:
         """Begin. lanes: by kind; their Finished is this consumer's `finished`."""
         self._lanes = lanes
+        self._swept_ms = self._clock.monotonic_ms()
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
 
     def close(self) -> None:
@@ -165,9 +169,13 @@ class Consumer:
     def _sweep(self) -> None:
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
         now_ms = self._clock.monotonic_ms()
+        late_ms = now_ms - self._swept_ms - int(SWEEP_S * 1000)
+        self._swept_ms = now_ms
         self._flood.turn(now_ms)
         for run in list(self._runs.values()):
             if run.stop_cause >= 0:
+                if late_ms > LATE_MS:
+                    run.stop_ms += late_ms
                 if now_ms - run.stop_ms >= ABANDON_AFTER_MS:
                     self._abandon(run)
             elif run.context.deadline_ms <= now_ms:
