@@ -22,7 +22,8 @@ from tq.protocol.connection import Connection, Role
 from tq.protocol.events import CloseReceived, Failed, HelloReceived, RequestReceived
 from tq.task import CANCELLED, COMPLETED, PENDING, TaskSpec, TaskView
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 60.0
+"""Far longer than anything here takes, on any machine; a test that reaches it has failed."""
 
 
 class Fault(Enum):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from tests.client.fake_broker import FakeBroker, Fault
+from tests.client.fake_broker import WAIT_SECONDS, FakeBroker, Fault
 from tq import ids, verbs
 from tq.client.aio import AsyncClient
 from tq.client.link import Link
@@ -40,7 +40,7 @@ def run(request: pytest.FixtureRequest) -> Callable[[Scenario], None]:
         with FakeBroker() as broker:
 
             async def bounded() -> None:
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(WAIT_SECONDS):
                     await scenario(broker)
 
             (uvloop.run if request.param == "uvloop" else asyncio.run)(bounded())
