@@ -9,8 +9,11 @@ import pytest
 import yaml
 
 from lab.processes import broker_address, start_broker, start_worker, wait_until
-from tests.admin.running import Admin
+from tests.admin.running import COMMAND_SECONDS_MAX, Admin
+from tests.replication.slow_tasks import VARIABLE
 from tq.ids import new_id, to_text
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +24,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         where = broker_address(broker)
         with start_worker(
             directory, where, "--concurrency", "2", "--queues", "default", "--heartbeat-interval", "1"
-        ):
+        ) as worker:
+            worker.wait_for_event("ready")
             yield where
 
 
@@ -98,13 +102,15 @@ def test_a_running_task_is_cancelled_with_force_only(admin: Admin) -> None:
     task_id = admin.submit("--type", "sleep", "--payload", "60")
     wait_until(
         lambda: admin.document("status", task_id)["status"] == "in_progress",
-        20,
+        COMMAND_SECONDS_MAX,
         what=lambda: "it does not start",
     )
     assert admin.run("cancel", task_id).exit_code == 1
     assert admin.run("cancel", task_id, "--force").exit_code == 0
     wait_until(
-        lambda: admin.document("status", task_id)["status"] == "cancelled", 20, what=lambda: "it goes on"
+        lambda: admin.document("status", task_id)["status"] == "cancelled",
+        COMMAND_SECONDS_MAX,
+        what=lambda: "it goes on",
     )
 
 
@@ -170,19 +176,23 @@ def test_stats_depths_workers_health_and_cluster_are_documents_and_tables(admin:
 
 
 def test_a_drained_worker_finishes_what_it_runs_and_goes(admin: Admin, address: str, tmp_path: Path) -> None:
-    with start_worker(
-        tmp_path, address, "--queues", "drained", "--concurrency", "1", name="leaver"
-    ) as worker:
+    arguments = ("tests.replication.slow_tasks:app", "--queues", "drained", "--concurrency", "1")
+    may_end = {VARIABLE: str(tmp_path)}
+    with start_worker(tmp_path, address, *arguments, name="leaver", python_path=ROOT, env=may_end) as worker:
         worker.wait_for_event("ready")
-        running = admin.submit("--type", "sleep", "--payload", "4", "--queue", "drained")
+        running = admin.submit("--type", "slow", "--queue", "drained")
         wait_until(
-            lambda: admin.document("status", running)["status"] == "in_progress", 20, what=lambda: "it runs"
+            lambda: admin.document("status", running)["status"] == "in_progress",
+            COMMAND_SECONDS_MAX,
+            what=lambda: "it runs",
         )
-        waiting = admin.submit("--type", "sleep", "--payload", "0", "--queue", "drained")
+        waiting = admin.submit("--type", "slow", "--queue", "drained")
 
         drained = admin.document("drain-worker", "leaver")
 
         assert (drained["worker"], drained["status"], len(drained["sessions"])) == ("leaver", "draining", 1)
+        worker.wait_for_event("draining")
+        (tmp_path / "go").touch()
         assert worker.wait() == 0
     assert admin.document("status", running)["status"] == "completed"
     left = admin.document("status", waiting)
