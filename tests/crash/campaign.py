@@ -96,8 +96,11 @@ def campaign(directory: Path, rng: random.Random, history: History) -> Iterator[
         opened.close()
 
 
-async def run(directory: Path, *, kills: int, seed: int) -> History:
-    """Kill the broker at least so many times, then judge. The same seed gives the same choices, not the same timing."""
+async def run(directory: Path, *, kills: int, seed: int, acknowledged: int = 0) -> History:
+    """Kill the broker at least so many times, then judge. The same seed gives the same choices, not the same timing.
+
+    acknowledged: tasks there have to be, too, before it is judged; a slow machine takes more kills for them.
+    """
     history = History()
     rng = random.Random(seed)
     with campaign(directory, rng, history) as running:
@@ -115,7 +118,7 @@ async def run(directory: Path, *, kills: int, seed: int) -> History:
             )
             for submitter in SUBMITTERS
         ]
-        while history.counts["kills"] < kills:
+        while history.counts["kills"] < kills or len(history.acknowledged) < acknowledged:
             await running.kill_and_restart()
             await running.ready()
         stop_submitting.set()
