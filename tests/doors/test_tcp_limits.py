@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.doors.serving import Dialler, Serving, run, serving
+from tests.doors.serving import WAIT_S, Dialler, Serving, run, serving
 from tq.broker.admission import Limits
 from tq.broker.api import tcp
 from tq.errors import TooManyConnections
@@ -67,7 +67,7 @@ def test_who_has_not_said_hello_gives_way_to_who_comes_and_a_peer_never_does(
 
 def test_more_refusals_than_can_be_spoken_at_a_time_are_dropped_without_a_word() -> None:
     async def scenario() -> None:
-        async with serving(Limits(connections_max=1, refusals_max=1)) as here:
+        async with serving(Limits(connections_max=1, refusals_max=1, linger_ms=int(WAIT_S * 1000))) as here:
             kept = await here.dial()
             told, _ = await here.stranger()
             assert await told.read(-1)
