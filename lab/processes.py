@@ -18,10 +18,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-READY_SECONDS_MAX = 60.0
-"""From exec to the ready line, on a loaded machine and with a large store to read back."""
-STOP_SECONDS_MAX = 15.0
-"""The broker promises 10 s; a worker whose tasks are short drains sooner."""
+READY_SECONDS_MAX = 120.0
+"""From exec to the ready line, on a loaded machine and with a large store to read back; or to the end of one that is
+refused its start."""
+STOP_SECONDS_MAX = 40.0
+"""The broker promises 10 s, and then Python ends; a worker whose tasks are short drains sooner. Whoever looks at the
+promise itself measures it."""
 ABORT_SECONDS_MAX = 2.0
 SAYS_WHERE_IT_STANDS = {"PYTHONFAULTHANDLER": "1"}
 """For Python: the stack of every thread goes to the log on SIGABRT, and when it crashes."""
@@ -83,7 +85,7 @@ class Process:
         if self.is_running:
             self._child.terminate()
 
-    def wait(self, timeout: float = STOP_SECONDS_MAX) -> int:
+    def wait(self, timeout: float = READY_SECONDS_MAX) -> int:
         """The exit code, negative for a signal. Raises ProcessFailed when it is still running after timeout seconds."""
         try:
             return self._child.wait(timeout)

@@ -14,7 +14,7 @@ from unittest import mock
 from lab.processes import program
 from tq.admin.main import main
 
-COMMAND_SECONDS_MAX = 30
+COMMAND_SECONDS_MAX = 90
 NOBODY = "127.0.0.1:1"
 """An address where nothing listens."""
 

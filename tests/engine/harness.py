@@ -19,7 +19,7 @@ from tq.task import TaskSpec
 from tq.verbs import Deliver, Delivery, Push, Register, Reply, Request, Submit
 
 Result = TypeVar("Result")
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 60.0
 FEED_EVENTS = 1_000
 
 

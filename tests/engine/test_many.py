@@ -24,7 +24,7 @@ from tq.verbs import (
     TaskPage,
 )
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 WALK_STEPS_MAX = 10
 
 

@@ -11,7 +11,7 @@ from tq.broker.storage.disk import DiskThread
 from tq.errors import BrokerUnavailable
 from tq.verbs import ListTasks, TaskPage
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 60.0
 
 
 class Asked:

@@ -14,7 +14,7 @@ from tq.broker.measures import DISK_BOUNDS_NS, Histogram, LogMeasures
 from tq.broker.metrics.exporter import Exporter
 from tq.broker.observe import Observer
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 60.0
 Values = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 

@@ -33,7 +33,7 @@ from tq.verbs import (
     SettleItem,
 )
 
-WAIT_S = 10.0
+WAIT_S = 50.0
 
 
 class BrokerDouble:

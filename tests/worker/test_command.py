@@ -20,8 +20,8 @@ from tq.worker.task_function import TaskFunction
 
 SHOP = "tests.worker.shop:app"
 ROOT = Path(__file__).parents[2]
-COMMAND_S_MAX = 30
-RESULT_S_MAX = 20
+COMMAND_S_MAX = 90
+RESULT_S_MAX = 60
 
 
 @pytest.fixture(scope="module")
