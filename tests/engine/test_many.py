@@ -127,7 +127,7 @@ def test_of_very_many_dead_letters_the_newest_are_told_at_once_and_all_after_a_w
 @pytest.mark.usefixtures("few")
 def test_what_leaves_while_all_are_looked_at_is_not_among_the_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     for bound in ("REST_S_MIN", "REST_S_MAX"):
-        monkeypatch.setattr(dead_groups, bound, 0.05)
+        monkeypatch.setattr(dead_groups, bound, 0.2)
 
     async def scenario(engine: Engine) -> None:
         await fail(engine, *[spec() for _ in range(6)], error="rare")

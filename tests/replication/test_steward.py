@@ -62,7 +62,7 @@ def asked(log: Log, ask: Callable[[Steward], Awaitable[None]]) -> TqError | None
             return error
         return None
 
-    return asyncio.run(asyncio.wait_for(answer(), 10))
+    return asyncio.run(asyncio.wait_for(answer(), 60))
 
 
 @pytest.mark.parametrize(
@@ -139,14 +139,14 @@ def test_node_that_a_configuration_file_could_name_is_taken_in(node: str, addres
 def test_log_names_the_node_that_is_there_and_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """n2 lacks nothing, n4 is not connected, n5 gets on."""
     monkeypatch.setattr("tq.broker.replication.steward.LOOK_SECONDS", 0.001)
-    monkeypatch.setattr("tq.broker.replication.steward.STILL_SECONDS", 0.05)
+    monkeypatch.setattr("tq.broker.replication.steward.STILL_SECONDS", 0.5)
     rig = Log(of("n1 n2 n3 n4 n5"))
     rig.status = SimpleNamespace(match={"n2": 2_000, "n3": 1_000, "n4": 1_000, "n5": 1}, last_index=2_000)
 
     async def test(told: Logged) -> None:
         steward = steward_of(rig)
         steward.start()
-        deadline = asyncio.get_running_loop().time() + 10
+        deadline = asyncio.get_running_loop().time() + 60
         while len(told.lines("peer_stands_still")) < 2 and asyncio.get_running_loop().time() < deadline:
             rig.status.match["n5"] += 1
             await asyncio.sleep(0)

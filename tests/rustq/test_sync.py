@@ -14,7 +14,7 @@ from tests.rustq.places import Place
 from tq.client.rustq import BackoffStrategy, Job, JobOptions, JobStatus, Queue, WorkerOptions
 from tq.errors import BadRequest
 
-WAIT_SECONDS_MAX = 30.0
+WAIT_SECONDS_MAX = 90.0
 
 
 def test_jobs_run_in_a_worker_that_blocks_until_a_handler_closes_it(place: Place) -> None:
