@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, sync_pla
 from lab.processes import Process, start_broker, start_worker, wait_until
 from tq import Client
 
-WAIT_S = 15.0
+WAIT_S = 60.0
 """Longest wait for anything to show; what is quick is not slowed down by it."""
 WORKER = "worker-1"
 LET_PASS = ("Failed to load resource", "WebSocket connection to")

@@ -15,7 +15,7 @@ from tq.errors import TaskNotFound
 PAGE = 50
 SORTED_MAX = 1_000
 SEED = 20261122
-DEEP_S_MAX = 3.0
+DEEP_S_MAX, DEEP_LOOKS = 3.0, 2
 """On a busy machine; indented as deep as it is, three thousand levels took six."""
 
 
@@ -143,11 +143,17 @@ def test_a_payload_is_read_as_json_as_text_and_as_hex(tab: Tab, site: Site) -> N
 @pytest.mark.parametrize("levels", [3_000, 30_000])
 def test_a_deeply_nested_payload_is_shown_as_soon_as_any_other(tab: Tab, site: Site, levels: int) -> None:
     task_id = site.client.submit_task("unserved", b"[" * levels + b"]" * levels, queue="deep")
-    tab.open("/queues", "queues")
+    flat = site.client.submit_task("unserved", b"[" + b"1," * levels + b"1]", queue="deep")
 
-    began = monotonic()
-    tab.open(f"/tasks/{task_id}", "task")
-    text = tab.find("payload").locator("pre").text_content()
+    def shown(task: str) -> tuple[str, float]:
+        """Its payload without blanks, and the seconds it took to see it."""
+        tab.open("/queues", "queues")
+        began = monotonic()
+        tab.open(f"/tasks/{task}", "task")
+        text = tab.find("payload").locator("pre").text_content()
+        return "".join((text or "").split()), monotonic() - began
 
-    assert "".join((text or "").split()) == "[" * levels + "]" * levels
-    assert monotonic() - began < DEEP_S_MAX
+    # The best of some: what a browser takes that has to wait for a processor says nothing.
+    looks = [(shown(task_id), shown(flat)) for _ in range(DEEP_LOOKS)]
+    assert {text for (text, _), _ in looks} == {"[" * levels + "]" * levels}
+    assert min(deep for (_, deep), _ in looks) < DEEP_S_MAX + min(usual for _, (_, usual) in looks)
