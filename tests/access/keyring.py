@@ -44,5 +44,5 @@ def keyring(*keys: Key, clock: Clock | None = None, checks: Checks | None = None
 async def verdict_of(access: KeyAccess, token: str, address: str = "") -> Principal | TqError:
     told: asyncio.Future[Principal | TqError] = asyncio.get_running_loop().create_future()
     access.authenticate(token, told.set_result, address)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         return await told

@@ -93,7 +93,7 @@ def test_a_client_without_tls_is_told_that_it_is_on_there(guarded: tuple[Process
     told = "a client without TLS dialled a port where TLS is on"
     wait_until(
         lambda: any(line["message"] == told for line in guarded[0].events()),
-        10,
+        60,
         what=lambda: guarded[0].log_tail(),
     )
 
@@ -227,7 +227,7 @@ def test_a_tls_client_on_a_plain_port_is_told_so_and_so_is_the_log(
         told = "a TLS client dialled this port, where TLS is off"
         wait_until(
             lambda: any(line["message"] == told for line in broker.events()),
-            10,
+            60,
             what=lambda: broker.log_tail(),
         )
 

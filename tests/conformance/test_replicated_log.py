@@ -59,7 +59,7 @@ def node(request: pytest.FixtureRequest, tmp_path: Path) -> Node:
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 20))
+    asyncio.run(asyncio.wait_for(test(), 90))
 
 
 def test_entries_that_follow_each_other_are_numbered_without_gaps(node: Node) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tests.engine.harness import Engine, FakePeer, spec, with_engine
+from tests.engine.harness import WAIT_SECONDS, Engine, FakePeer, spec, with_engine
 from tq.broker.replication.memory import MemoryLog
 from tq.broker.storage.memory import MemoryStore
 from tq.broker.tables import Table
@@ -56,7 +56,7 @@ def test_what_was_written_last_reaches_the_store_though_nothing_follows() -> Non
 
         engine.store.__class__ = TellingStore
         await engine.submit(spec())
-        await asyncio.wait_for(written.wait(), 10)
+        await asyncio.wait_for(written.wait(), WAIT_SECONDS)
         assert list(engine.store.scan(Table.LIVE))
 
     with_engine(run)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.engine.harness import Engine, spec, with_engine
+from tests.engine.harness import WAIT_SECONDS, Engine, spec, with_engine
 from tq.broker.replication.memory import MemoryLog
 from tq.broker.storage.memory import MemoryStore
 from tq.clock import ManualClock
@@ -212,7 +212,7 @@ def test_a_failed_attempt_is_retried_and_then_buried_with_its_history() -> None:
         await engine.call(
             Settle((SettleItem(task_id, second.token, Cause.ERROR, error="ValueError: two"),)), worker
         )
-        view = await asyncio.wait_for(waiting, 5)
+        view = await asyncio.wait_for(waiting, WAIT_SECONDS)
         assert view.state == DEAD_LETTER
         assert [attempt.error for attempt in view.attempts] == [
             "Traceback\nValueError: one",
@@ -244,8 +244,8 @@ def test_a_stop_answers_those_who_wait() -> None:
         worker = await engine.worker(capacity=0, types=("other",))
         claiming = engine.begin(Claim(wait_ms=30_000), worker)
         await engine.backend.stop()
-        assert (await asyncio.wait_for(waiting, 5)).state == PENDING
-        assert await asyncio.wait_for(claiming, 5) == Claimed(())
+        assert (await asyncio.wait_for(waiting, WAIT_SECONDS)).state == PENDING
+        assert await asyncio.wait_for(claiming, WAIT_SECONDS) == Claimed(())
 
     with_engine(run)
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.engine.harness import Engine, FakePeer, spec, with_engine
+from tests.engine.harness import WAIT_SECONDS, Engine, FakePeer, spec, with_engine
 from tq.broker.replication.memory import MemoryLog
 from tq.broker.storage.memory import MemoryStore
 from tq.clock import ManualClock
@@ -210,7 +210,7 @@ def test_a_waiting_claim_is_answered_by_the_next_submit() -> None:
         worker = await engine.worker(capacity=0)
         claim = engine.begin(Claim(limit=5, wait_ms=10_000), worker)
         [task_id] = await engine.submit(spec())
-        claimed = await asyncio.wait_for(claim, 5)
+        claimed = await asyncio.wait_for(claim, WAIT_SECONDS)
         assert [task.task_id for task in claimed.tasks] == [task_id]
 
     with_engine(run)

@@ -15,7 +15,7 @@ from lab.processes import Process, program, wait_until
 
 SECRET = "not a secret but long enough to be one"
 NAMES = ("n1", "n2", "n3")
-ANSWER_SECONDS = 30.0
+ANSWER_SECONDS = 60.0
 
 
 class Brokers:
@@ -102,7 +102,7 @@ class Brokers:
                     found.append((roles[-1]["term"], name))
             return str(max(found)[1]) if found else None
 
-        return str(wait_until(leading, 20, what=lambda: "a leader"))
+        return str(wait_until(leading, ANSWER_SECONDS, what=lambda: "a leader"))
 
     def followers(self) -> list[str]:
         leader = self.leader()
@@ -143,7 +143,9 @@ class Brokers:
             member = self.members(at).get(name)
             return member if member is not None and member["role"] in roles else None
 
-        return wait_until(has_it, 30, what=lambda: f"{name} as {roles}: {self.members(at)}", every=0.1)
+        return wait_until(
+            has_it, ANSWER_SECONDS, what=lambda: f"{name} as {roles}: {self.members(at)}", every=0.1
+        )
 
 
 def _document(body: bytes) -> Any:

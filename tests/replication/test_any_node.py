@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from lab.processes import start_worker, wait_until
-from tests.replication.brokers import Brokers
+from tests.replication.brokers import ANSWER_SECONDS, Brokers
 from tq.ids import new_id, to_text
 from tq.proto import stackduck_pb2 as sd
 from tq.proto import taskqueue_pb2 as pb
@@ -59,7 +59,7 @@ def test_every_consistency_is_served_by_every_node(brokers: Brokers, consistency
     assert seen(leader)
     if consistency == "local":
         # What the follower has not applied yet it does not know; that comes with the next heartbeat.
-        wait_until(lambda: seen(follower) or None, 10, what=lambda: "the follower applies it")
+        wait_until(lambda: seen(follower) or None, ANSWER_SECONDS, what=lambda: "the follower applies it")
     else:
         assert seen(follower)
     assert brokers.ask(follower, "GET", f"/stats?consistency={consistency}")[0] == 200
@@ -173,13 +173,17 @@ def test_node_that_hears_no_leader_says_that_it_is_degraded_and_still_shows_what
     leader, (first, second) = brokers.leader(), brokers.followers()
     _, made = brokers.ask(leader, "POST", "/tasks", {**TASK, "queue": "alone"})
     path = f"/tasks/{made['task_id']}?consistency=local"
-    wait_until(lambda: brokers.ask(second, "GET", path)[0] == 200 or None, 10, what=lambda: "it is applied")
+    wait_until(
+        lambda: brokers.ask(second, "GET", path)[0] == 200 or None,
+        ANSWER_SECONDS,
+        what=lambda: "it is applied",
+    )
     assert brokers.ask(second, "GET", "/health")[1]["leader"] == leader
     brokers.kill(leader)
     brokers.kill(first)
     health = wait_until(
         lambda: (now := brokers.ask(second, "GET", "/health"))[0] == 503 and now[1] or None,
-        20,
+        ANSWER_SECONDS,
         what=lambda: "degraded",
     )
     assert (health["status"], health["leader"]) == ("degraded", None)

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from lab.processes import wait_until
-from tests.replication.brokers import Brokers
+from tests.replication.brokers import ANSWER_SECONDS, Brokers
 from tq import Client
 
 NAMES = ("n1", "n2", "n3", "n4")
@@ -35,7 +35,7 @@ def test_node_joins_votes_survives_restarts_and_leaves(tmp_path: Path) -> None:
         brokers.leader()
         wait_until(
             lambda: "unreachable" not in {each["role"] for each in brokers.members("n4").values()} or None,
-            20,
+            ANSWER_SECONDS,
             what=lambda: str(brokers.members("n4")),
         )
         assert sorted(brokers.members("n4")) == list(NAMES)

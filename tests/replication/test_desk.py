@@ -56,7 +56,7 @@ def test_who_votes_is_the_leaders_word_even_where_a_node_asks_itself() -> None:
         assert isinstance(cluster, Cluster)
         return cluster
 
-    cluster = asyncio.run(asyncio.wait_for(ask(), 10))
+    cluster = asyncio.run(asyncio.wait_for(ask(), 60))
     shown = {each.node_id: (each.role, each.is_joining, each.lag, each.is_self) for each in cluster.members}
     assert shown == {
         "n1": ("observer", True, 59, True),

@@ -15,7 +15,7 @@ from tests.replication.slow_tasks import VARIABLE
 from tq import Client, Task
 
 COUNT = 4
-SECONDS = 30.0
+SECONDS = 90.0
 
 
 def test_running_tasks_are_not_restarted_by_transfer_pause_or_death_of_the_leader(

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from lab.processes import wait_until
-from tests.replication.brokers import Brokers
+from tests.replication.brokers import ANSWER_SECONDS, Brokers
 from tq import Client, Task
 
 PAYLOAD = b"x" * 1_200_000
@@ -26,14 +26,14 @@ def test_node_that_lacks_what_the_log_has_forgotten_is_given_a_snapshot(tmp_path
         def forgot() -> bool | None:
             return brokers.members(leader)[leader]["first_index"] > 2 or None
 
-        wait_until(forgot, 30, what=lambda: str(brokers.members(leader)), every=0.2)
+        wait_until(forgot, ANSWER_SECONDS, what=lambda: str(brokers.members(leader)), every=0.2)
         brokers.start(away).wait_for_event("ready")
 
         def caught_up() -> bool | None:
             member = brokers.members(leader)[away]
             return (member["role"] == "follower" and member["lag"] == 0) or None
 
-        wait_until(caught_up, 60, what=lambda: str(brokers.members(leader)), every=0.2)
+        wait_until(caught_up, 2 * ANSWER_SECONDS, what=lambda: str(brokers.members(leader)), every=0.2)
         assert brokers.members(leader)[leader]["snapshot_age_ms"] is not None
         # It began again with the snapshot in the place of its store, and knows what was before and since.
         starts = [event for event in brokers.running[away].events() if event.get("event") == "starting"]

@@ -75,7 +75,7 @@ def copy(
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
     async def bounded() -> None:
-        await asyncio.wait_for(test(), 30)
+        await asyncio.wait_for(test(), 120)
 
     asyncio.run(bounded())
 

@@ -190,7 +190,7 @@ def transport(name: str, ears: Ears, secret: str = SECRET) -> PeerTransport:
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
     async def bounded() -> None:
-        await asyncio.wait_for(test(), 20)
+        await asyncio.wait_for(test(), 120)
 
     uvloop.run(bounded())
 

@@ -20,7 +20,7 @@ async def admin(here: Deployment, address: str, *arguments: str, code: int = 0) 
     stores = stores if arguments[0] == "stackduck" else ()
     command = [program("tq-admin"), "--broker-addr", address, "--format", "json", *arguments, *stores]
     done = await asyncio.to_thread(
-        subprocess.run, command, capture_output=True, text=True, timeout=60, check=False
+        subprocess.run, command, capture_output=True, text=True, timeout=PROGRAMS_S, check=False
     )
     assert done.returncode == code, done
     return json.loads(done.stdout)
@@ -46,7 +46,7 @@ async def deployment_of_every_kind(here: Deployment) -> dict[str, str]:
     return ids
 
 
-PROGRAMS_S = 100.0
+PROGRAMS_S = 280.0
 """Several programs start one after the other."""
 COUNTS = {
     "queue": 2, "running": 1, "orphan_rows": 1, "redis_only": 1, "dead_letters": 1, "history": 1, "unreadable": 1,

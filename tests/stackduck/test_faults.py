@@ -17,7 +17,7 @@ QUICK = (sys.executable, "-m", "tests.stackduck.quick_broker")
 """The jobs of a broker that was killed come back after seconds, not minutes."""
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_no_acknowledged_job_is_lost_and_none_completed_twice(tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(2**32)
     print(f"seed {seed}")

@@ -98,10 +98,10 @@ def test_the_first_signal_asks_for_a_stop_and_the_second_to_hurry() -> None:
         signals.install(asyncio.get_running_loop())
 
         os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.wait_for(signals.stop.wait(), 5)
+        await asyncio.wait_for(signals.stop.wait(), 60)
         assert not signals.hurry.is_set()
         os.kill(os.getpid(), signal.SIGINT)
-        await asyncio.wait_for(signals.hurry.wait(), 5)
+        await asyncio.wait_for(signals.hurry.wait(), 60)
 
     logs.configure("critical", "json", StringIO())
     asyncio.run(scenario())

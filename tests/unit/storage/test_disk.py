@@ -22,7 +22,7 @@ def run(test: Callable[[DiskThread, list[BaseException]], Coroutine[Any, Any, No
         finally:
             await disk.stop()
 
-    asyncio.run(asyncio.wait_for(main(), 10))
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 def test_jobs_run_in_the_order_given_off_the_loop_and_answer_on_it() -> None:
@@ -98,7 +98,7 @@ def test_stop_drains_what_was_given_before_and_takes_no_more() -> None:
     async def test(disk: DiskThread, errors: list[BaseException]) -> None:
         gate = threading.Event()
         ran: list[int] = []
-        disk.run(lambda: gate.wait(5))
+        disk.run(lambda: gate.wait(60))
         for number in range(10):
             disk.call(lambda number=number: number, lambda result: ran.append(result))
 
@@ -119,8 +119,8 @@ def test_jobs_without_bound_are_refused(monkeypatch: pytest.MonkeyPatch) -> None
 
     async def test(disk: DiskThread, errors: list[BaseException]) -> None:
         gate, begun = threading.Event(), threading.Event()
-        disk.run(lambda: (begun.set(), gate.wait(5)))
-        assert begun.wait(5)
+        disk.run(lambda: (begun.set(), gate.wait(60)))
+        assert begun.wait(60)
         for _ in range(3):
             disk.run(lambda: None)
 
@@ -135,4 +135,4 @@ def test_stopping_a_thread_that_never_started_returns() -> None:
     async def main() -> None:
         await DiskThread(asyncio.get_running_loop(), lambda error: None).stop()
 
-    asyncio.run(asyncio.wait_for(main(), 5))
+    asyncio.run(asyncio.wait_for(main(), 60))

@@ -166,7 +166,7 @@ def test_in_a_script_the_files_name_stands_for_main(tmp_path: Path) -> None:
         "from tq import App\napp = App()\n@app.task\ndef buy(): ...\nimport sys; sys.stdout.write(buy.name)\n"
     )
     done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=90, check=True
     )
     assert done.stdout == "shop.buy"
 
