@@ -106,6 +106,10 @@ SWEEPS = 2
 """Looks at the clock by which the worker has seen how late it is."""
 
 
+STEPS = 300
+"""Of a handler, until it has gone on too far: three seconds of them, and a thread is looked at ten times a second."""
+
+
 class ShiftedClock(SystemClock):
     """The machine's, ahead by as much as the test says; counts how often it was looked at."""
 
@@ -180,13 +184,16 @@ def test_an_abandoned_handler_goes_no_further_when_its_call_returns() -> None:
     async def scenario() -> None:
         app = App()
         returning, waiting = socket.socketpair()
-        went_on = threading.Event()
+        never, went_on = threading.Event(), threading.Event()
 
         @app.task(name="stuck")
         def stuck() -> None:
             waiting.recv(1)
-            while not went_on.wait(0.2):
-                went_on.set()
+            for _ in range(
+                STEPS
+            ):  # in many steps: one that takes long because nobody runs is no more than one
+                never.wait(LOOK_S)
+            went_on.set()
 
         async with bench(app, WorkerOptions(concurrency=1)) as it:
             key = it.broker.submit("stuck", NO_ARGUMENTS, timeout_ms=100)
