@@ -16,13 +16,14 @@ def new_id() -> bytes:
 
     Ids made one after the other sort roughly by time, which keeps the store's writes close together.
     """
-    random = int.from_bytes(os.urandom(10), "big")
-    high = time.time_ns() // 1_000_000 << 16 | 0x7000 | random >> 68
-    return (high << 64 | 1 << 63 | random & _TAIL_BITS).to_bytes(ID_BYTES, "big")
+    random = int.from_bytes(os.urandom(10), "big") & _RANDOM_BITS
+    return (time.time_ns() // 1_000_000 << 80 | random | _MARKS).to_bytes(ID_BYTES, "big")
 
 
-_TAIL_BITS = (1 << 62) - 1
-"""What of the lower half is random; the two bits above it say that the layout is RFC 9562's."""
+_MARKS = 0x7 << 76 | 0b10 << 62
+"""Version and variant, which say that the layout is RFC 9562's."""
+_RANDOM_BITS = (1 << 80) - 1 ^ (0xF << 76 | 0b11 << 62)
+"""Where neither the time is nor a mark."""
 
 
 def to_text(task_id: bytes) -> str:

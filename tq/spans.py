@@ -3,7 +3,8 @@
 Rules of the file:
 - A program uses OpenTelemetry when it has imported it. Whoever does not pays one look-up in `sys.modules`: nothing is
   imported for them, and nothing need be installed. Other libraries import it too: where nobody has set up who records,
-  and no trace is under way, there is nothing to do, and it is not done.
+  and no trace is under way, there is nothing to do, and it is not done; and as that is asked for every task, the
+  question costs next to nothing, too (`is_tracing`).
 - The trace travels in the task's metadata (`tq.trace_context`). With the API alone nothing is recorded, and the caller's
   context is passed on all the same.
 - Spans hold names, ids and outcomes. Payloads, results and texts of errors are not for everybody who may read traces.
@@ -11,9 +12,11 @@ Rules of the file:
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from typing import TypeAlias
 
 from tq import ids
@@ -25,11 +28,42 @@ from tq.version import VERSION
 
 SUBMIT_SPAN, RUN_SPAN = "tq.submit", "tq.run"
 SYSTEM = "tq"
-_LIBRARY = "opentelemetry.trace"
+_LIBRARY, _CONTEXTS = "opentelemetry.trace", "opentelemetry.context"
+_PROVIDER_VARIABLE = "OTEL_PYTHON_TRACER_PROVIDER"
 _FAILURES = frozenset({Cause.ERROR, Cause.TIMEOUT, Cause.CRASH, Cause.FATAL})
 
 Ended: TypeAlias = Callable[[int], None]
 """Takes the Cause that an attempt ended with."""
+
+
+def is_tracing() -> bool:
+    """Whether spans are recorded, or a trace is under way that has to be passed on."""
+    trace = sys.modules.get(_LIBRARY)
+    if trace is None:
+        return False
+    # Who records is a variable of the library's; its public answer looks into the environment first, each time, which
+    # costs more than all else here. Where a release has no such variable, the library itself is asked.
+    if (getattr(trace, "_TRACER_PROVIDER", trace) is not None or _is_provider_named()) and _is_recorded():
+        return True
+    return bool(sys.modules[_CONTEXTS].get_current()) and _is_under_way()
+
+
+@cache
+def _is_provider_named() -> bool:
+    """Whether the environment says who records. Read once: a program is started with it."""
+    return _PROVIDER_VARIABLE in os.environ
+
+
+def _is_recorded() -> bool:
+    from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
+
+    return not isinstance(get_tracer_provider(), ProxyTracerProvider)
+
+
+def _is_under_way() -> bool:
+    from opentelemetry.trace import get_current_span
+
+    return get_current_span().get_span_context().is_valid
 
 
 def submitting(tasks: tuple[TaskSpec, ...]) -> AbstractContextManager[tuple[TaskSpec, ...]]:
@@ -37,9 +71,7 @@ def submitting(tasks: tuple[TaskSpec, ...]) -> AbstractContextManager[tuple[Task
 
     A task that carries a trace of its own keeps it.
     """
-    if _LIBRARY not in sys.modules or not tasks or not _is_tracing():
-        return nullcontext(tasks)
-    return _submitting(tasks)
+    return _submitting(tasks) if tasks and is_tracing() else nullcontext(tasks)
 
 
 def running(delivery: Delivery) -> AbstractContextManager[Ended]:
@@ -47,17 +79,9 @@ def running(delivery: Delivery) -> AbstractContextManager[Ended]:
 
     It is the current span inside, so what the handler does hangs on it.
     """
-    if _LIBRARY not in sys.modules or not (_is_tracing() or trace_of(delivery.metadata)):
-        return nullcontext(_unheard)
-    return _running(delivery)
-
-
-def _is_tracing() -> bool:
-    """Whether spans are recorded, or a trace is under way that has to be passed on."""
-    from opentelemetry.trace import ProxyTracerProvider, get_current_span, get_tracer_provider
-
-    is_recorded = not isinstance(get_tracer_provider(), ProxyTracerProvider)
-    return is_recorded or get_current_span().get_span_context().is_valid
+    if _LIBRARY in sys.modules and (is_tracing() or trace_of(delivery.metadata)):
+        return _running(delivery)
+    return _UNHEARD
 
 
 @contextmanager
@@ -152,3 +176,7 @@ def _running(delivery: Delivery) -> Iterator[Ended]:
 
 def _unheard(_cause: int) -> None:
     """Nobody traces."""
+
+
+_UNHEARD: AbstractContextManager[Ended] = nullcontext(_unheard)
+"""One for all attempts: it holds nothing of any of them."""

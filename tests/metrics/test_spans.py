@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from tests.worker.harness import bench, run
 from tq import AsyncClient, current
 from tq.client.routing import parse_addresses
 from tq.ids import new_id, to_text
-from tq.spans import running, submitting
+from tq.spans import is_tracing, running, submitting
 from tq.task import METADATA_BYTES_MAX, Cause, TaskSpec
 from tq.verbs import Delivery
 from tq.worker.app import App
@@ -71,6 +72,31 @@ def test_nothing_is_traced_where_a_library_has_imported_it_and_nobody_records(
     with submitting((task,)) as tasks, running(delivered) as ended:
         ended(Cause.DONE)
     assert (tasks, asked) == ((task,), [])
+
+
+def test_a_provider_named_by_the_environment_records_from_the_first_submit_on() -> None:
+    """Nothing in the program sets it up: the library does when it is asked, so it has to be asked."""
+    code = """
+import opentelemetry.trace as trace
+from tq.spans import submitting
+from tq.task import TaskSpec
+with submitting((TaskSpec(b"0" * 16, "t"),)) as [sent]:
+    assert "traceparent" in sent.metadata
+assert type(trace.get_tracer_provider()).__module__.startswith("opentelemetry.sdk")
+"""
+    named = {**os.environ, "OTEL_PYTHON_TRACER_PROVIDER": "sdk_tracer_provider"}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=named)
+
+
+def test_who_records_is_found_where_the_library_keeps_it_elsewhere(
+    spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = trace.get_tracer_provider()
+    monkeypatch.delattr(trace, "_TRACER_PROVIDER")
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    assert is_tracing()
+    monkeypatch.setattr(trace, "get_tracer_provider", trace.ProxyTracerProvider)
+    assert not is_tracing()
 
 
 def test_a_submit_is_a_producer_span_whose_trace_goes_with_the_task(spans: InMemorySpanExporter) -> None:
@@ -268,7 +294,7 @@ def test_one_trace_leads_from_the_caller_through_the_broker_into_the_handler(
 def test_a_program_that_does_not_use_it_does_not_load_it() -> None:
     code = """
 import sys
-from tq.spans import running, submitting
+from tq.spans import is_tracing, running, submitting
 from tq.task import TaskSpec
 task = TaskSpec(b"0" * 16, "t")
 with submitting((task,)) as sent, running(None) as ended:

@@ -83,7 +83,7 @@ class Exchange:
                 self._send_gathered()
                 self._gathering.takes(request, waiter)
             return
-        if self._gathering:
+        if self._gathering.specs:
             self._send_gathered()
         self._ask_now(request, waiter)
 
@@ -119,7 +119,7 @@ class Exchange:
 
     def data_to_send(self) -> bytes:
         """Everything queued. From here on these requests count as sent."""
-        if self._gathering:
+        if self._gathering.specs:
             self._send_gathered()
         if self._unasked:
             self._ask_unasked()
@@ -194,7 +194,7 @@ class Exchange:
     @property
     def waiting_count(self) -> int:
         """Requests not answered, those counted in that have not left."""
-        return len(self._waiting) + len(self._gathering)
+        return len(self._waiting) + len(self._gathering.specs)
 
     # ------------------------------------------------------------ submitting
 
@@ -213,7 +213,7 @@ class Exchange:
             waiter.settle(error)
 
     def _strand_gathered(self, cause: TqError) -> None:
-        if self._gathering:
+        if self._gathering.specs:
             _, waiter = self._gathering.leave(self._ask_or_settle)
             waiter.settle(BrokerUnavailable(f"not sent: the connection to {self._peer} ended: {cause.text}"))
 

@@ -28,21 +28,19 @@ class Gathering:
     """Submits of one task each that wait to leave together."""
 
     def __init__(self) -> None:
-        self._specs: list[TaskSpec] = []
+        self.specs: list[TaskSpec] = []
+        """What is held; for others to count."""
         self._waiters: list[Waiter] = []
         self._bytes = 0
         self._deadline = 0.0
 
-    def __len__(self) -> int:
-        return len(self._specs)
-
     def takes(self, request: Submit, waiter: Waiter) -> bool:
         """Whether it was taken; if not, what is held must leave first."""
         spec, deadline = request.tasks[0], waiter.deadline
-        if not self._specs:
+        if not self.specs:
             self._deadline = deadline
         elif (
-            len(self._specs) >= GATHERED_TASKS_MAX
+            len(self.specs) >= GATHERED_TASKS_MAX
             or self._bytes + len(spec.payload) > GATHERED_BYTES_MAX
             # Two without a deadline are no distance apart: inf - inf is no number.
             or abs(deadline - self._deadline) > DEADLINES_APART_MAX
@@ -50,7 +48,7 @@ class Gathering:
             return False
         elif deadline < self._deadline:
             self._deadline = deadline
-        self._specs.append(spec)
+        self.specs.append(spec)
         self._waiters.append(waiter)
         self._bytes += len(spec.payload)
         return True
@@ -60,8 +58,8 @@ class Gathering:
 
         ask_alone: called for each of those that were refused together.
         """
-        request = Submit(tuple(self._specs))
-        waiters, self._specs, self._waiters, self._bytes = self._waiters, [], [], 0
+        request = Submit(tuple(self.specs))
+        waiters, self.specs, self._waiters, self._bytes = self._waiters, [], [], 0
         if len(waiters) == 1:
             return request, waiters[0]
         return request, _Company(request, waiters, self._deadline, ask_alone)
@@ -89,12 +87,19 @@ class _Company:
                 waiter.settle(_copy(answer))
 
     def _share(self, answer: Submitted) -> None:
-        """To each its own part."""
+        """To each its own part. New tasks in the same state share one: nothing in it is of one task only."""
         created_ms, states, existing = answer
-        found = {one.position: Existing(0, one.task_id, one.created_ms) for one in existing}
+        found = {one.position: (Existing(0, one.task_id, one.created_ms),) for one in existing}
+        of_state: dict[bytes, Submitted] = {}
         for position, waiter in enumerate(self._waiters):
-            own = (found[position],) if position in found else ()
-            waiter.settle(Submitted(created_ms, states[position : position + 1], own))
+            state = states[position : position + 1]
+            if position in found:
+                own = Submitted(created_ms, state, found[position])
+            elif state in of_state:
+                own = of_state[state]
+            else:
+                own = of_state[state] = Submitted(created_ms, state)
+            waiter.settle(own)
 
 
 def _copy(answer: Reply | TqError) -> Reply | TqError:

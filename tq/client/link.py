@@ -130,7 +130,9 @@ class Link(asyncio.Protocol):
 
     def call(self, request: Request, deadline: float = inf) -> Awaitable[Reply]:
         """`request`, but held back while the connection is full."""
-        if self.is_full:
+        exchange = self._exchange
+        # As `is_full`, which would take three calls for every request.
+        if self._paused or exchange.waiting_count >= exchange.requests_max:
             return self._call_when_drained(request, deadline)
         return self.request(request, deadline)
 

@@ -21,7 +21,7 @@ from tq.client.task import PriorityLike, RetryLike, Task, task_spec
 from tq.client.tls import client_context
 from tq.clock import SystemClock
 from tq.errors import BadRequest, OutcomeUnknown, TqError
-from tq.spans import submitting
+from tq.spans import is_tracing, submitting
 from tq.task import (
     CANCELLED,
     DEFAULT_MAX_RETRIES,
@@ -162,12 +162,11 @@ class Client:
             unique_ttl=unique_ttl,
             metadata=metadata,
         )
-        with submitting((spec,)) as specs:
-            submit = verbs.Submit(specs)
-            try:
-                submitted = self._call(submit, verbs.Submitted, call_timeout)
-            except TqError as error:
-                raise cut_short(error, submit, 0, 1) from error
+        submit = verbs.Submit((spec,))
+        try:
+            submitted = self._submit(submit, call_timeout)
+        except TqError as error:
+            raise cut_short(error, submit, 0, 1) from error
         return ids.to_text(submitted.existing[0].task_id if submitted.existing else spec.task_id)
 
     def submit_tasks(
@@ -182,13 +181,11 @@ class Client:
         """
         specs = specs_of(tasks, self._clock.now_ms(), os.urandom)
         task_ids: list[str] = []
-        for part in submits(specs):
-            with submitting(part.tasks) as traced:
-                submit = verbs.Submit(traced)
-                try:
-                    submitted = self._call(submit, verbs.Submitted, call_timeout)
-                except TqError as error:
-                    raise cut_short(error, submit, len(task_ids), len(specs)) from error
+        for submit in submits(specs):
+            try:
+                submitted = self._submit(submit, call_timeout)
+            except TqError as error:
+                raise cut_short(error, submit, len(task_ids), len(specs)) from error
             task_ids += texts_of(submit, submitted)
         return task_ids
 
@@ -267,7 +264,7 @@ class Client:
             if task.view.state != CANCELLED:
                 raise
             return task.status
-        return _status(ref.state)
+        return STATUS_OF_STATE[ref.state]
 
     def retry_task(
         self, task_id: str, *, max_retries: int | None = None, call_timeout: Duration | None = None
@@ -278,7 +275,7 @@ class Client:
         Raises TaskNotFound, InvalidStatus, OutcomeUnknown.
         """
         request = verbs.Retry(ids.from_text(task_id), -1 if max_retries is None else max_retries)
-        return _status((self._call(request, verbs.TaskRef, call_timeout)).state)
+        return STATUS_OF_STATE[(self._call(request, verbs.TaskRef, call_timeout)).state]
 
     def purge(
         self,
@@ -352,12 +349,22 @@ class Client:
 
     # ------------------------------------------------------------ inside
 
+    def _submit(self, submit: verbs.Submit, call_timeout: Duration | None) -> verbs.Submitted:
+        if is_tracing():
+            return self._submit_traced(submit, call_timeout)
+        return self._call(submit, verbs.Submitted, call_timeout)
+
+    def _submit_traced(self, submit: verbs.Submit, call_timeout: Duration | None) -> verbs.Submitted:
+        with submitting(submit.tasks) as traced:
+            return self._call(verbs.Submit(traced), verbs.Submitted, call_timeout)
+
     def _call(
         self, request: verbs.Request, reply_type: type[_Answer], call_timeout: Duration | None
     ) -> _Answer:
         """reply_type: what this request is answered with; the codec sees to it that nothing else is."""
         within_s = self._timeout_s if call_timeout is None else duration_s(call_timeout, "call_timeout")
-        return cast(_Answer, self._channel().call(request, within_s))
+        channel = self._channels.get(home()) or self._channel()
+        return cast(_Answer, channel.call(request, within_s))
 
     def _channel(self) -> Channel:
         """The connections of where this runs: an event loop, or a process, has its own."""
@@ -380,7 +387,3 @@ def _state(status: str) -> int:
     if status not in STATE_OF_STATUS:
         raise BadRequest(f"status is {status!r}; it is one of {', '.join(sorted(STATE_OF_STATUS))}")
     return STATE_OF_STATUS[status]
-
-
-def _status(state: int) -> str:
-    return STATUS_OF_STATE[state]

@@ -11,6 +11,7 @@ from tq.errors import BadRequest, PayloadTooLarge
 from tq.retry import CUSTOM, CUSTOM_DELAYS_MAX, DELAY_MS_MAX, RetryPolicy
 from tq.task import (
     DEFAULT_MAX_RETRIES,
+    DEFAULT_PRIORITY,
     DEFAULT_QUEUE,
     DEFAULT_TIMEOUT_MS,
     DEPENDENCIES_MAX,
@@ -39,6 +40,8 @@ RetryLike: TypeAlias = RetryPolicy | HasPolicy | Sequence[Duration]
 
 _NO_METADATA: Mapping[str, str] = {}
 _NO_ID = b""
+_NORMAL = Priority.NORMAL
+"""DEFAULT_PRIORITY, as most callers say it: by saying nothing."""
 
 
 class Task:
@@ -134,7 +137,8 @@ def task_spec(
 ) -> TaskSpec:
     """Check every field and give the form of the wire. Raises BadRequest naming the field, PayloadTooLarge."""
     _check_name(task_type, "task_type")
-    _check_name(queue, "queue")
+    if queue is not DEFAULT_QUEUE:
+        _check_name(queue, "queue")
     if type(payload) is not bytes:
         payload = _bytes(payload)
     if len(payload) > PAYLOAD_BYTES_MAX:
@@ -153,7 +157,7 @@ def task_spec(
         task_type,
         payload,
         queue,
-        priority_number(priority),
+        DEFAULT_PRIORITY if priority is _NORMAL else priority_number(priority),
         0 if schedule_at is None else moment_ms(schedule_at, "schedule_at"),
         0 if delay is None else _bounded_ms(delay, "delay", 0, DELAY_MS_MAX),
         DEFAULT_TIMEOUT_MS if timeout is None else _bounded_ms(timeout, "timeout", 1, TIMEOUT_MS_MAX),
