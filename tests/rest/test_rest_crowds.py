@@ -85,7 +85,7 @@ def test_a_new_connection_has_a_moment_to_ask(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_body_that_keeps_coming_keeps_its_place() -> None:
     async def scenario() -> None:
-        async with scripted(limits=Limits(connections_max=2)) as door:
+        async with scripted(limits=Limits(connections_max=2, receive_bytes_per_s_min=1_000)) as door:
             reader, writer = await door.dial()
             task = b'{"task_type":"t","payload_json":"' + b"x" * 500_000
             writer.write(request_bytes("POST", TASKS, task, length=len(task) + 2))
