@@ -28,8 +28,7 @@ _RANDOM_BITS = (1 << 80) - 1 ^ (0xF << 76 | 0b11 << 62)
 
 def to_text(task_id: bytes) -> str:
     """The canonical 36-character UUID text."""
-    text = task_id.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return f"{task_id[:4].hex()}-{task_id[4:10].hex('-', 2)}-{task_id[10:].hex()}"
 
 
 def from_text(text: str) -> bytes:
