@@ -6,6 +6,7 @@ import asyncio
 import gc
 import socket
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,10 @@ from tq.ids import new_id
 from tq.protocol.events import Welcomed
 from tq.task import PENDING, TaskSpec, TaskView
 from tq.verbs import Deliver, Draining, GetTask, Register, Registered, Submit, Submitted
+
+MADE = 500_000
+WALKED_MAX = 250_000
+"""New objects that one collection may walk: about 40 ms."""
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +88,30 @@ def test_what_one_broker_acknowledged_the_next_one_has(tmp_path: Path, durabilit
         await second.stop(asyncio.Event())
 
     run(scenario())
+
+
+def test_the_collector_walks_few_of_a_crowd_of_new_tasks_at_once(tmp_path: Path) -> None:
+    made: list[list[object]] = []
+    walks = [0]
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        if phase == "start" and info["generation"]:
+            walks.append(len(made))
+
+    async def scenario() -> None:
+        broker = node(config(tmp_path))
+        await broker.start()
+        gc.callbacks.append(note)
+        try:
+            # As heads do: they come, are tracked, and stay.
+            made.extend([] for _ in range(MADE))
+        finally:
+            gc.callbacks.remove(note)
+        await broker.stop(asyncio.Event())
+
+    run(scenario())
+    walks.append(MADE)
+    assert max(end - start for start, end in pairwise(walks)) <= WALKED_MAX
 
 
 def test_a_hurried_stop_waits_for_nobody(tmp_path: Path) -> None:
