@@ -176,6 +176,30 @@ def test_client_without_the_certificate_that_is_asked_for_is_not_let_in(tmp_path
     run(scenario())
 
 
+def test_who_does_not_begin_http2_is_hung_up_on_long_before_the_time_of_a_tls_handshake() -> None:
+    async def scenario() -> None:
+        async with serving(limits=Limits(preface_ms=300, handshake_ms=600_000)) as here:
+            host, _, port = here.address.rpartition(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"PRI * HTTP/2.0\r\n")
+            async with asyncio.timeout(WAIT_S):
+                with suppress(ConnectionError):
+                    await reader.read()  # the door's own settings, and the end
+            writer.close()
+
+    run(scenario())
+
+
+def test_a_tls_handshake_has_the_time_of_one(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        authority = Authority(tmp_path, "one")
+        tls = TlsContext(authority.broker(), SystemClock().monotonic_ms)
+        async with serving(limits=Limits(preface_ms=1), tls=tls) as here:
+            assert await here.connect(ca=read(authority.path)).submit()
+
+    run(scenario())
+
+
 def test_connections_are_bounded_and_those_that_say_nothing_make_room_in_time() -> None:
     async def scenario() -> None:
         async with serving(limits=Limits(connections_max=3, handshake_ms=300)) as here:

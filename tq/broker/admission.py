@@ -43,6 +43,9 @@ class Limits:
     """Unread answers and pushes at which the connection is cut: pushes go on while requests are not read."""
     handshake_ms: int = HELLO_WAIT_MS
     """From the first byte of the connection to a complete hello."""
+    preface_ms: int = 3_000
+    """From the first byte of a connection at a gRPC port without TLS to HTTP/2's preface and settings, if that is less than
+    handshake_ms: clients send them unasked, with their first packet. Long enough for that to be lost and sent again."""
     idle_ms: int = 300_000
     """Without a complete frame, a ping at least, while no answer is owed. Slow frames get longer, see below."""
     receive_bytes_per_s_min: int = 4 * 1024

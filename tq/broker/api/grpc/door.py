@@ -111,7 +111,7 @@ class GrpcDoor:
         """
         if self._events is None:
             self._events = Events(asyncio.get_running_loop())
-        server = self._make_server(self._events)
+        server = self._make_server(self._events, is_plain=tls is None)
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             bound = server.listen(address, None if tls is None else _credentials(tls))
@@ -125,10 +125,12 @@ class GrpcDoor:
             self._sweeper.start()
         return host, bound
 
-    def _make_server(self, events: Events) -> Server:
+    def _make_server(self, events: Events, *, is_plain: bool) -> Server:
+        limits = self._calls.limits
+        begin_ms = min(limits.preface_ms, limits.handshake_ms) if is_plain else limits.handshake_ms
         server = Server(
             events,
-            _options(self._calls.limits),
+            _options(limits, begin_ms),
             self._calls,
             calls_max=CALLS_MAX,
             now_s=lambda: self._clock.now_ms() / 1000,
@@ -188,7 +190,8 @@ class GrpcDoor:
         )
 
 
-def _options(limits: Limits) -> list[tuple[str, int]]:
+def _options(limits: Limits, begin_ms: int) -> list[tuple[str, int]]:
+    """begin_ms: how long a connection may take to begin HTTP/2."""
     return [
         ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
         ("grpc.max_send_message_length", PEER_FRAME_BYTES_MAX),
@@ -197,7 +200,8 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.max_allowed_incoming_connections", limits.connections_max + limits.idlers_max),
         ("grpc.max_metadata_size", HEADERS_BYTES_MAX),
         ("grpc.absolute_max_metadata_size", HEADERS_BYTES_MAX),
-        ("grpc.server_handshake_timeout_ms", limits.handshake_ms),
+        # Who sends his preface a byte at a time costs us 24 us for each, until this is over.
+        ("grpc.server_handshake_timeout_ms", begin_ms),
         ("grpc.max_connection_idle_ms", limits.idle_ms),
         ("grpc.keepalive_time_ms", KEEPALIVE_MS),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_WAIT_MS),
