@@ -265,7 +265,7 @@ def test_request_without_an_id_is_answered_only_when_there_is_something_to_tell(
 
 def test_worker_that_does_not_read_is_cut_and_its_tasks_go_back() -> None:
     async def scenario() -> None:
-        limits = Limits(unread_ms=500)
+        limits = Limits(unread_ms=2_000)  # the other one, who reads 10 MB, must not be slow enough for it
         async with serving(limits=limits) as here:
             for _ in range(100):
                 await here.client.submit(payload=b"x" * 100_000)
