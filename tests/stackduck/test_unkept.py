@@ -42,14 +42,14 @@ def test_job_in_a_queue_that_postgresql_cannot_keep_is_set_aside_and_the_next_on
     async def scenario() -> None:
         async with deployed(servers) as here:
             broker = await here.broker()
-            for payload in ("bad \x00 bad", "good"):
+            for place, payload in enumerate(("bad \x00 bad", "good"), 1):
                 job = {
                     "id": str(uuid4()),
                     "job_type": "mail",
                     "payload": {"text": payload},
                     "status": "Queued",
                 }
-                await here.redis.zadd("Stackduck:queue:mail", {json.dumps(job): 1})
+                await here.redis.zadd("Stackduck:queue:mail", {json.dumps(job): place})
             found = await broker.dequeued()
             assert json.loads(found.payload) == {"text": "good"}
 
