@@ -312,6 +312,9 @@ def test_the_loop_goes_on_while_keys_are_checked(held: Held) -> None:
 
 def test_once_closed_nobody_is_told_and_nothing_is_begun(held: Held) -> None:
     async def scenario() -> None:
+        others = (
+            threading.enumerate()
+        )  # of earlier tests too, until the garbage collector finds what they belonged to
         checks, told = Checks(asyncio.get_running_loop()), list[int]()
         fill(checks, "h", ["one"], told.append)
 
@@ -319,8 +322,9 @@ def test_once_closed_nobody_is_told_and_nothing_is_begun(held: Held) -> None:
         held.let_go.set()
 
         assert fill(checks, "h", ["two"], told.append) == [False]
-        for thread in [each for each in threading.enumerate() if each.name.startswith("key-check")]:
+        for thread in [each for each in threading.enumerate() if each not in others]:
             await asyncio.to_thread(thread.join, 60)
+            assert not thread.is_alive()
         await asyncio.sleep(0)
         assert told == []
 
