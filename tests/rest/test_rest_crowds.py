@@ -9,6 +9,7 @@ import pytest
 from tests.rest.serving import TASKS, Scripted, read_answer, read_to_end, request_bytes, run, scripted
 from tq.broker.admission import Limits
 from tq.broker.api.rest import door as rest_door
+from tq.broker.api.rest.http_connection import Phase
 from tq.verbs import GetStats
 
 STATS = request_bytes("GET", "/api/v1/stats")
@@ -36,15 +37,20 @@ async def asked(dialled: Dialled) -> int:
 
 
 @pytest.mark.parametrize(
-    "said",
-    [b"", b"GET /li", request_bytes("POST", TASKS, b"{", length=90)],
+    ("said", "phase"),
+    [
+        (b"", Phase.FRESH),
+        (b"GET /li", Phase.HEAD),
+        (request_bytes("POST", TASKS, b"{", length=90), Phase.BODY),
+    ],
     ids=["nothing", "half a head", "half a body"],
 )
-def test_who_only_waits_gives_way_to_who_comes_the_longest_first(said: bytes) -> None:
+def test_who_only_waits_gives_way_to_who_comes_the_longest_first(said: bytes, phase: Phase) -> None:
     async def scenario() -> None:
         async with scripted(limits=Limits(connections_max=4)) as door:
             waiting = await crowd(door, 4, said)
-            await door.until(lambda: not any(each.is_sending for each in door.door.state.connections))
+            held = door.door.state.connections
+            await door.until(lambda: all(each.phase is phase and not each.is_sending for each in held))
             assert [await asked(await door.dial()) for _ in range(3)] == [200] * 3
 
             for reader, _ in waiting[:3]:
