@@ -20,6 +20,14 @@ def new_id() -> bytes:
     return (time.time_ns() // 1_000_000 << 80 | random | _MARKS).to_bytes(ID_BYTES, "big")
 
 
+def random_id() -> bytes:
+    """A fresh UUIDv4, which tells nothing of when it was made. By way of `uuid` it takes three times as long."""
+    made = bytearray(os.urandom(ID_BYTES))
+    made[6] = made[6] & 0x0F | 0x40
+    made[8] = made[8] & 0x3F | 0x80
+    return bytes(made)
+
+
 _MARKS = 0x7 << 76 | 0b10 << 62
 """Version and variant, which say that the layout is RFC 9562's."""
 _RANDOM_BITS = (1 << 80) - 1 ^ (0xF << 76 | 0b11 << 62)

@@ -18,7 +18,7 @@ IMPORTERS: dict[str, tuple[str, ...]] = {
     "grpc": ("tq/proto/", "tq/broker/api/grpc/"),
     "grpc_health": ("tq/broker/api/grpc/door.py", "tq/broker/api/grpc/health.py"),
     "grpc_reflection": ("tq/broker/api/grpc/reflection.py",),
-    "hiredis": ("tq/broker/adapters/stackduck/wire.py",),
+    "hiredis": ("tq/broker/adapters/stackduck/wire.py", "tq/client/rustq/redis_storage.py"),
     "h11": ("tq/broker/api/rest/http_connection.py",),
     "msgpack": (
         "tq/protocol/",

@@ -7,6 +7,7 @@ import random
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from tq.client.routing import back_off_s
 from tq.client.rustq.amqp import Link
@@ -18,13 +19,18 @@ from tq.client.rustq.names import names_of, watch_ms
 from tq.client.rustq.options import WorkerOptions
 from tq.client.rustq.plugins import storage_of
 from tq.client.rustq.publisher import Message, Publisher
-from tq.client.rustq.storage import JobStorage
+from tq.client.rustq.storage import Entry, JobStorage
 from tq.clock import SystemClock
 from tq.errors import BrokerUnavailable, Outcome, TqError
 from tq.task import DEFAULT_PRIORITY
 
 ADDED_AT_ONCE_MAX = 500
-"""Jobs of one `add` that are under way together."""
+"""Jobs of one `add` that are written, and queued, together."""
+
+
+class _New(NamedTuple):
+    entry: Entry
+    message: Message
 
 
 class DeploymentEngine:
@@ -45,11 +51,24 @@ class DeploymentEngine:
 
     async def add(self, jobs: Sequence[NewJob]) -> None:
         deadline_ms = self._clock.monotonic_ms() + round(self._options.timeout_s * 1000)
-        for first in range(0, len(jobs), ADDED_AT_ONCE_MAX):
-            part = jobs[first : first + ADDED_AT_ONCE_MAX]
-            await self._add(
-                [self._job(new) for new in part], [new.options.delay_ms for new in part], deadline_ms
-            )
+        before: asyncio.Task[None] | None = None
+        try:
+            for first in range(0, len(jobs), ADDED_AT_ONCE_MAX):
+                part = jobs[first : first + ADDED_AT_ONCE_MAX]
+                news = [self._new(job) for job in part]
+                await self._store(news, deadline_ms)
+                # While RabbitMQ writes these the next ones go into the record.
+                if before is not None:
+                    await before
+                before = asyncio.ensure_future(self._publish(news, deadline_ms))
+            if before is not None:
+                await before
+        except BaseException as error:
+            if before is not None:
+                if isinstance(error, asyncio.CancelledError):
+                    before.cancel()
+                await asyncio.gather(before, return_exceptions=True)
+            raise
 
     async def get_job(self, job_id: str) -> Job | None:
         job = await self._storage.get_job(job_id)
@@ -85,6 +104,12 @@ class DeploymentEngine:
             self._options.amqp_url, f"tq rustq {role} {self._names.main}", self._rng, self._options.tls
         )
 
+    def _new(self, new: NewJob) -> _New:
+        job, delay_ms = self._job(new), new.options.delay_ms
+        document = to_json(job)
+        queue = self._names.lane(job.additions.priority)
+        return _New(Entry(job, document, watch_ms(delay_ms)), Message(queue, document, delay_ms))
+
     def _job(self, new: NewJob) -> Job:
         options = new.options
         now_ms = self._clock.now_ms()
@@ -106,24 +131,12 @@ class DeploymentEngine:
             additions=NO_ADDITIONS if is_plain else additions,
         )
 
-    async def _add(self, jobs: Sequence[Job], delays_ms: Sequence[int], deadline_ms: int) -> None:
+    async def _store(self, news: Sequence[_New], deadline_ms: int) -> None:
         """The record first: a worker that finds no record of a message would have to make one up."""
-        await self._store(jobs, [watch_ms(delay_ms) for delay_ms in delays_ms], deadline_ms)
-        left_s = max(0.001, (deadline_ms - self._clock.monotonic_ms()) / 1000)
-        messages = [
-            Message(self._names.lane(job.additions.priority), to_json(job), delay_ms)
-            for job, delay_ms in zip(jobs, delays_ms, strict=True)
-        ]
-        ends = await asyncio.gather(
-            *(self._publisher.publish(message, left_s) for message in messages), return_exceptions=True
-        )
-        await self._unless_all(jobs, ends)
-
-    async def _store(self, jobs: Sequence[Job], watches_ms: Sequence[int], deadline_ms: int) -> None:
         failures = 0
         while True:
             try:
-                return await self._storage.store_jobs(jobs, watches_ms, self._names.main)
+                return await self._storage.store_jobs([new.entry for new in news], self._names.main)
             except BrokerUnavailable:
                 pause_s = back_off_s(failures, self._rng)
                 failures += 1
@@ -131,13 +144,17 @@ class DeploymentEngine:
                     raise
                 await asyncio.sleep(pause_s)
 
-    async def _unless_all(self, jobs: Sequence[Job], ends: Sequence[None | BaseException]) -> None:
-        """Drop the records of what surely was not queued, and raise the gravest of the errors."""
-        errors = [(job, end) for job, end in zip(jobs, ends, strict=True) if end is not None]
+    async def _publish(self, news: Sequence[_New], deadline_ms: int) -> None:
+        """Raises the gravest of the errors; the records of what surely was not queued are dropped."""
+        left_s = max(0.001, (deadline_ms - self._clock.monotonic_ms()) / 1000)
+        ends = await self._publisher.publish_all([new.message for new in news], left_s)
+        errors = [(new.entry.job.id, end) for new, end in zip(news, ends, strict=True) if end is not None]
         if not errors:
             return
         surely_not = [
-            job.id for job, end in errors if isinstance(end, TqError) and end.outcome is not Outcome.UNKNOWN
+            job_id
+            for job_id, end in errors
+            if isinstance(end, TqError) and end.outcome is not Outcome.UNKNOWN
         ]
         with suppress(BrokerUnavailable):
             await self._storage.forget_jobs(surely_not)

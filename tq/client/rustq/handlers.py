@@ -103,12 +103,15 @@ class Handlers:
         return await self._timed(handler, data, job.additions.timeout_ms)
 
     async def _timed(self, handler: Handler, data: object, timeout_ms: int) -> Outcome:
-        timeout = asyncio.timeout(timeout_ms / 1000 if timeout_ms else None)
+        timeout = asyncio.timeout(timeout_ms / 1000) if timeout_ms else None
         try:
-            async with timeout:
+            if timeout is None:
                 await self._called(handler, data)
+            else:
+                async with timeout:
+                    await self._called(handler, data)
         except TimeoutError as error:
-            if timeout.expired():
+            if timeout is not None and timeout.expired():
                 return Outcome(Ending.FAILED, f"Handler error: it ran longer than {timeout_ms / 1000:g} s")
             return _failed(error)
         except asyncio.CancelledError as error:

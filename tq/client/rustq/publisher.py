@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from aiormq import exceptions
@@ -20,7 +20,9 @@ log = get_logger("rustq")
 CONFIRM_SECONDS = 20.0
 """RabbitMQ confirms when the message is on disk; one that takes longer is dead or stopped."""
 IN_FLIGHT_MAX = 500
-"""Messages sent and not confirmed yet."""
+"""Messages that were sent one by one and are not confirmed yet."""
+LOTS_MAX = 2
+"""Lots of messages that are under way together: the second is sent while the first is written to disk."""
 FRESH_MS = IDLE_MS // 4
 """How long a declaration is believed. A delay queue must be declared anew before it may delete itself."""
 
@@ -47,6 +49,7 @@ class Publisher:
         self._declaring = asyncio.Lock()
         self._declared: dict[str, int] = {}
         self._slots = asyncio.Semaphore(IN_FLIGHT_MAX)
+        self._lots = asyncio.Semaphore(LOTS_MAX)
 
     async def publish(self, message: Message, within_s: float) -> None:
         """Return once RabbitMQ has the message on disk; tries again over lost connections until the time is up.
@@ -55,6 +58,22 @@ class Publisher:
         """
         async with self._slots:
             await self._until(within_s, lambda: self._publish(message))
+
+    async def publish_all(
+        self, messages: Sequence[Message], within_s: float
+    ) -> Sequence[BaseException | None]:
+        """The same for some hundred that leave together, in order; what each raised."""
+        deadline = self._clock.monotonic_ms() + within_s * 1000
+        async with self._lots:
+            ends = await self._publish_lot(messages)
+        again = [
+            position for position, end in enumerate(ends) if isinstance(end, (LostLink, BrokerUnavailable))
+        ]
+        left_s = max(0.001, (deadline - self._clock.monotonic_ms()) / 1000)
+        tries = [self._publish_again(messages[position], ends[position], left_s) for position in again]
+        for position, end in zip(again, await asyncio.gather(*tries, return_exceptions=True), strict=True):
+            ends[position] = end
+        return ends
 
     async def declare(self, *declarations: Declaration, within_s: float) -> None:
         """Make sure that these queues are there. Raises BrokerUnavailable, BadRequest."""
@@ -73,9 +92,14 @@ class Publisher:
 
     # ------------------------------------------------------------ inside
 
-    async def _until(self, within_s: float, attempt: _Try) -> None:
+    async def _publish_again(self, message: Message, before: BaseException | None, within_s: float) -> None:
+        lost = before if isinstance(before, LostLink) else None
+        async with self._slots:
+            await self._until(within_s, lambda: self._publish(message), lost)
+
+    async def _until(self, within_s: float, attempt: _Try, lost: LostLink | None = None) -> None:
+        """lost: a try before this one, of which nobody knows what became."""
         deadline = self._clock.monotonic_ms() + within_s * 1000
-        lost: LostLink | None = None
         while True:
             try:
                 return await attempt()
@@ -92,21 +116,66 @@ class Publisher:
             await asyncio.sleep(pause_s)
 
     async def _publish(self, message: Message) -> None:
-        target = await self._target(message)
+        (end,) = await self._publish_lot([message])
+        if end is not None:
+            raise end
+
+    async def _publish_lot(self, messages: Sequence[Message]) -> list[BaseException | None]:
+        """One try. What became of each: None, LostLink, BrokerUnavailable or BadRequest."""
         try:
-            await self._confirmed(target, message)
-        except exceptions.PublishError:
-            # The queue was deleted after it was declared. Nothing took the message.
-            self._declared.pop(target, None)
+            confirms = await self._open()
+            targets = [await self._target_or_why(message) for message in messages]
+        except (BrokerUnavailable, BadRequest) as error:
+            return [error] * len(messages)
+        sent = [self._send(confirms, *each) for each in zip(messages, targets, strict=True)]
+        waiting = [each for each in sent if isinstance(each, asyncio.Future)]
+        if waiting:
+            await asyncio.wait(waiting, timeout=CONFIRM_SECONDS)
+        ends = [
+            self._end_of(each, message) if isinstance(each, asyncio.Future) else each
+            for each, message in zip(sent, messages, strict=True)
+        ]
+        if any(isinstance(end, LostLink) for end in ends):
+            await self._lose(confirms)
+        return ends
+
+    def _send(
+        self, confirms: Confirms, message: Message, target: str | BadRequest
+    ) -> asyncio.Future[object] | BaseException:
+        if isinstance(target, BadRequest):
+            return target
+        try:
+            return confirms.send(message.body, queue=target, headers=message.headers)
+        except LOST as error:
+            return BrokerUnavailable(
+                f"RabbitMQ was lost before a message for {message.queue!r} was sent: {error}"
+            )
+
+    def _end_of(self, confirmed: asyncio.Future[object], message: Message) -> BaseException | None:
+        if not confirmed.done() or confirmed.cancelled():
+            return _lost(message, TimeoutError())
+        error = confirmed.exception()
+        if isinstance(error, exceptions.PublishError):
+            # A queue was deleted after it was declared. Nothing took the message.
             self._declared.pop(message.queue, None)
-            raise BrokerUnavailable(f"queue {target!r} is gone") from None
+            self._declared.pop(_delay_of(message).name, None)
+            return BrokerUnavailable(f"a queue on the way to {message.queue!r} is gone")
+        if isinstance(error, exceptions.DeliveryError):
+            return BrokerUnavailable(f"RabbitMQ did not take the message for {message.queue!r}")
+        return _lost(message, error) if isinstance(error, LOST) else error
+
+    async def _target_or_why(self, message: Message) -> str | BadRequest:
+        try:
+            return await self._target(message)
+        except BadRequest as error:
+            return error
 
     async def _target(self, message: Message) -> str:
         """The queue the message goes into first, with whatever it needs on its way declared."""
         await self._declare(Declaration(message.queue))
         if not message.delay_ms:
             return message.queue
-        delay = delay_queue(message.queue, min(message.delay_ms, DELAY_MS_LONGEST))
+        delay = _delay_of(message)
         if await self._declare(delay):
             raise BadRequest(
                 f"queue {delay.name!r} is there with other arguments; it would not delay. Delete it, and it is made anew"
@@ -133,21 +202,6 @@ class Publisher:
         declared_ms = self._declared.get(declaration.name)
         return declared_ms is not None and self._clock.monotonic_ms() - declared_ms < FRESH_MS
 
-    async def _confirmed(self, target: str, message: Message) -> None:
-        confirms = await self._open()
-        try:
-            async with asyncio.timeout(CONFIRM_SECONDS):
-                await confirms.send(message.body, queue=target, headers=message.headers)
-        except exceptions.PublishError:
-            raise
-        except exceptions.DeliveryError as error:
-            raise BrokerUnavailable(f"RabbitMQ did not take the message for {target!r}") from error
-        except LOST as error:
-            await self._lose(confirms)
-            raise LostLink(
-                f"RabbitMQ did not confirm a message for {target!r}: {type(error).__name__}"
-            ) from error
-
     async def _open(self) -> Confirms:
         confirms = self._confirms
         if confirms is not None and not confirms.channel.is_closed:
@@ -163,3 +217,11 @@ class Publisher:
         if self._confirms is confirms:
             self._confirms = None
             await self._link.drop()
+
+
+def _delay_of(message: Message) -> Declaration:
+    return delay_queue(message.queue, min(max(message.delay_ms, 1), DELAY_MS_LONGEST))
+
+
+def _lost(message: Message, error: BaseException) -> LostLink:
+    return LostLink(f"RabbitMQ did not confirm a message for {message.queue!r}: {type(error).__name__}")

@@ -19,6 +19,14 @@ CRASHES_MAX = 3
 """The third time a job's worker dies with it, the job is set aside: it may be what kills them."""
 
 
+class Entry(NamedTuple):
+    """A new job. document: what is kept of it. watch_ms: how long it may take to be begun; 0 = however long."""
+
+    job: Job
+    document: bytes
+    watch_ms: int = 0
+
+
 class Claim(NamedTuple):
     """A worker has this job in hand and asks whether to run it.
 
@@ -68,8 +76,8 @@ class End(NamedTuple):
 class JobStorage(Protocol):
     """Documents and statuses of jobs."""
 
-    async def store_jobs(self, jobs: Sequence[Job], watches_ms: Sequence[int], queue: str) -> None:
-        """Keep new jobs of a queue as Pending, with how long each may take to be begun; 0 = however long. One whose id is known already stays as it is, so doing it again is safe."""
+    async def store_jobs(self, entries: Sequence[Entry], queue: str) -> None:
+        """Keep new jobs of a queue as Pending. One whose id is known already stays as it is, so doing it again is safe."""
         ...
 
     async def get_job(self, job_id: str) -> Job | None:

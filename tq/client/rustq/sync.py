@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import uuid
 from collections.abc import Iterable
 from dataclasses import replace
 from inspect import iscoroutinefunction
@@ -191,5 +190,5 @@ class Worker:
 def _new_job(job_type: str, data: object, options: JobOptions, job_id: str | None) -> NewJob:
     if not isinstance(job_type, str) or not 1 <= len(job_type) <= NAME_CHARS_MAX:
         raise BadRequest(f"job_type is {job_type!r:.80}; it is a text of 1 to {NAME_CHARS_MAX} characters")
-    made = str(uuid.uuid4()) if job_id is None else ids.to_text(ids.from_text(job_id))
+    made = ids.to_text(ids.random_id() if job_id is None else ids.from_text(job_id))
     return NewJob(made, job_type, encode_data(data), options)
