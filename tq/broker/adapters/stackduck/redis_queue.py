@@ -103,7 +103,7 @@ class RedisQueue:
         )
         make = self._make = self._redis.connection_pool.make_connection
         # New jobs, runs that begin and runs that end do not wait for each other.
-        self._in, self._out, self._back, self._rest = wires = tuple(Wire(make) for _ in range(4))
+        self._in, self._out, self._back, self._rest = wires = tuple(Wire(make, ANSWER_S) for _ in range(4))
         store.on_gone += [wire.renew for wire in wires]
 
     async def look(self) -> None:
@@ -311,7 +311,7 @@ class RedisQueue:
 
     async def listen(self) -> AsyncIterator[str]:
         """What other brokers, and this one, say. Ends by raising StoreAway."""
-        messages = Wire(self._make).messages(scripts.NEWS)
+        messages = Wire(self._make, ANSWER_S).messages(scripts.NEWS)
         try:
             while True:
                 yield (await self._ask(anext(messages), is_endless=True)).decode(errors="replace")
@@ -321,7 +321,12 @@ class RedisQueue:
     # ------------------------------------------------------------ inside
 
     async def _run(self, wire: Wire, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
-        return await self._ask(wire.run(script, keys, args))
+        if not self.store.is_up:
+            raise self.store.away()
+        try:
+            return await wire.run(script, keys, args)
+        except (*AWAY, *LOADING) as error:
+            raise self.store.gone(error) from error
 
     async def _ask(self, question: Awaitable[R], *, is_probe: bool = False, is_endless: bool = False) -> R:
         """is_endless: it is no question but an ear, and may take as long as it likes."""

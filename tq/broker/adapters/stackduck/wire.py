@@ -28,25 +28,28 @@ class Script:
 
 
 class Wire:
-    """make: gives a connection that is not connected yet."""
+    """make: gives a connection that is not connected yet. answer_s: a Redis that is silent for so long is away."""
 
-    def __init__(self, make: Callable[[], AbstractConnection]) -> None:
+    def __init__(self, make: Callable[[], AbstractConnection], answer_s: float) -> None:
         self._make = make
+        self._answer_s = answer_s
         self._connection: AbstractConnection | None = None
         self._turn = asyncio.Lock()
         self._is_stale = False
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
-        """What the script returns, texts as bytes. Raises the library's errors and OSError; nothing is tried again."""
+        """What the script returns, texts as bytes. Raises the library's errors, OSError and TimeoutError; nothing is tried
+        again."""
         tail = (len(keys), *(key.encode(errors="surrogateescape") for key in keys), *args)
         async with self._turn:
             if self._is_stale:
                 await self.close()
             try:
-                try:
-                    return await self._ask(b"EVALSHA", script.name, *tail)
-                except NoScriptError:
-                    return await self._ask(b"EVAL", script.text, *tail)
+                async with asyncio.timeout(self._answer_s):
+                    try:
+                        return await self._ask(b"EVALSHA", script.name, *tail)
+                    except NoScriptError:
+                        return await self._ask(b"EVAL", script.text, *tail)
             except ResponseError:
                 raise  # an answer: the connection is as good as before
             except BaseException:
@@ -80,6 +83,8 @@ class Wire:
         if connection is None:
             connection = self._connection = self._make()
             await connection.connect()  # type: ignore[no-untyped-call]
+            # From here on there is one time-out for question and answer; the library's own cost a task and two more.
+            connection.socket_timeout = None
         packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stubs know tuples of one only
         await connection.send_packed_command(packed, check_health=False)
         return await connection.read_response(disable_decoding=True)
