@@ -10,13 +10,14 @@ from contextlib import asynccontextmanager
 import pytest
 from aiormq import exceptions
 from aiormq.abc import ChannelFrame
+from pamqp.common import FieldTable
 
 from lab.servers import RabbitServer
 from tests.rustq.places import Deployment
 from tq.client.rustq.amqp import Link, close_channel
 from tq.client.rustq.confirms import CONTENT_TYPE, PERSISTENT, Confirms
 
-FULL = {"x-max-length": 1, "x-overflow": "reject-publish"}
+FULL: FieldTable = {"x-max-length": 1, "x-overflow": "reject-publish"}
 WAIT_S = 30.0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ def test_more_jobs_than_go_together_are_queued_in_their_order_and_kept(deploymen
         async with deployment.queue() as queue, deployment.stores() as (redis, channel):
             ids = await queue.add_many("work", range(total))
             main = await channel.get_queue(deployment.name)
-            found = []
+            found = list[dict[str, Any]]()
             async with main.iterator(no_ack=True) as messages:
                 while len(found) < total:
                     found.append(json.loads((await anext(messages)).body))
