@@ -126,6 +126,9 @@ def test_the_list_of_tasks_is_read_again_when_the_feed_tells_that_something_move
     # A page that is left alone for long asks, or dials again: it hears the same both ways.
     tab.page.route("**/api/v1/stats*", lambda route: route.fulfill(json=stats))
 
+    def readings() -> int:
+        return sum("/api/v1/tasks?" in url for url in tab.requests)
+
     def tell(pending: int) -> int:
         """How many times the list was read by the time the page has heard of so many tasks."""
         tab.page.clock.run_for(QUIET_MS)
@@ -133,11 +136,11 @@ def test_the_list_of_tasks_is_read_again_when_the_feed_tells_that_something_move
         feed[-1].send(json.dumps({**stats, "type": "stats", "at": "2026-01-01T00:00:00Z"}))
         tab.page.locator("#nav b", has_text=re.compile(f"^{pending}$")).first.wait_for()
         tab.shown("tasks")
-        return sum("/api/v1/tasks?" in url for url in tab.requests)
+        return readings()
 
     def tell_until_it_is_read(pending: int) -> int:
         """The same, told again until it was read: there is a least time between two readings."""
-        before = sum("/api/v1/tasks?" in url for url in tab.requests)
+        before = readings()
         return eventually(lambda: now if (now := tell(pending)) > before else 0, "the list is not read again")
 
     first = tell_until_it_is_read(1)
