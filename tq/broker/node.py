@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import resource
-from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import Coroutine, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
@@ -132,7 +132,7 @@ class Node:
             stack.push_async_callback(foundation.anywhere.stop)
             for each in services:
                 stack.callback(each.close)
-            with opening(f"the data in {self._config.persistence.data_dir}"):
+            with opening(f"the data in {self._config.persistence.data_dir}"), _collector_off():
                 await foundation.anywhere.start()
             _tune_collector()
             addresses = {"tcp": await self._open_door(door)}
@@ -325,6 +325,16 @@ def limits_of(config: BrokerConfig) -> Limits:
 
 def _overdue() -> TimeoutError:
     return TimeoutError(f"the disk did not let it stop within {STOP_S_MAX} s")
+
+
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    """While tasks are read only containers that stay are made: walking them took a seventh of a start with 300,000."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _tune_collector() -> None:
