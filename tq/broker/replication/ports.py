@@ -39,9 +39,9 @@ class Behind(NamedTuple):
     entries: tuple[tuple[int, bytes], ...]
 
 
-Fetch = Callable[[int, Callable[[Behind | None], None]], None]
-"""fetch(previous, done): read what is behind entry `previous` where it takes its time; done gets it on the core's
-thread, at any later moment or at once, None when it is no longer held."""
+Fetch = Callable[[int, int, Callable[[Behind | None], None]], None]
+"""fetch(previous, entries_max, done): read what is behind entry `previous` where it takes its time; done gets it on the
+core's thread, at any later moment or at once, None when it is no longer held."""
 Answered = Callable[[int | TqError], None]
 """Told the index when it happened, or the error whose `outcome` says what became of it."""
 

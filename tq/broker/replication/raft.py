@@ -20,7 +20,7 @@ from tq.broker.replication.local import WITNESS_SYNC_SECONDS
 from tq.broker.replication.log import OnCommit, OnFatal
 from tq.broker.replication.lookout import Lookout
 from tq.broker.replication.membership import Configuration
-from tq.broker.replication.messages import APPEND_BYTES_MAX, APPEND_ENTRIES_MAX, Message
+from tq.broker.replication.messages import APPEND_BYTES_MAX, Message
 from tq.broker.replication.ports import Behind, Chance, Links, Monotonic, RaftTimes, Snapshots, Status
 from tq.broker.replication.records import Link
 from tq.broker.replication.trust import FAMILIAR, Shown
@@ -361,13 +361,11 @@ class RaftLog:
         else:
             future.set_result(outcome)
 
-    def _fetch(self, previous: int, done: Callable[[Behind | None], None]) -> None:
+    def _fetch(self, previous: int, entries_max: int, done: Callable[[Behind | None], None]) -> None:
         """For a follower that is behind what is in memory: the loop waits for no disk."""
 
         def read() -> Behind | None:
-            return self._journal.read_behind(
-                previous, entries_max=APPEND_ENTRIES_MAX, bytes_max=APPEND_BYTES_MAX
-            )
+            return self._journal.read_behind(previous, entries_max=entries_max, bytes_max=APPEND_BYTES_MAX)
 
         def found(result: Behind | None | Exception) -> None:
             if isinstance(result, Exception):

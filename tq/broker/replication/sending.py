@@ -17,9 +17,8 @@ from tq.broker.replication.messages import (
     Beat,
     Message,
 )
+from tq.broker.replication.pace import BEHIND_ENTRIES, NEVER, Pace
 from tq.broker.replication.ports import Behind, Fetch, Monotonic, RaftJournal, RaftTimes
-
-NEVER = -1e18
 
 
 class Progress:
@@ -36,6 +35,7 @@ class Progress:
         "is_short",
         "match",
         "next_index",
+        "pace",
         "pending",
         "sent_at",
     )
@@ -54,6 +54,7 @@ class Progress:
         self.heard_at = NEVER
         """When it last answered in this term."""
         self.is_connected = is_connected
+        self.pace = Pace()
         self.fetched: Behind | None = None
         """What comes next for it, read from the disk."""
         self.is_fetching = False
@@ -82,6 +83,9 @@ class Sender:
         self._connected: set[str] = set()
         self.peers: dict[str, Progress] = {}
         self.seq = 0
+        self._commit = 0
+        self._committed_at = NEVER
+        """When more was last found to be committed."""
 
     def begin_term(self, peers: Mapping[str, str]) -> None:
         """This node became leader. peers: node id -> the disk that counts as its own."""
@@ -108,6 +112,7 @@ class Sender:
             # What was under way may be lost; what is matched is not.
             progress.is_connected = True
             progress.pending = 0
+            progress.pace.end()
             progress.fence = self.seq + 1
             progress.next_index = progress.match + 1 if progress.match else progress.next_index
             progress.sent_at = NEVER
@@ -118,14 +123,22 @@ class Sender:
         if progress is not None:
             progress.is_connected = False
             progress.pending = 0
+            progress.pace.end()
 
     def next_due(self) -> float:
-        sent = [progress.sent_at for progress in self.peers.values() if progress.is_connected]
-        return min(sent) + self._times.heartbeat if sent else float("inf")
+        dues = [float("inf")]
+        for progress in self.peers.values():
+            if progress.is_connected:
+                dues.append(progress.sent_at + self._times.heartbeat)
+                if progress.pace.rests_until != NEVER:
+                    dues.append(progress.pace.rests_until)
+        return min(dues)
 
     def send_all(self, term: int, commit: int, *, at_once: bool = False) -> None:
         """Entries to whom they are due, a heartbeat to whom it is, or to all `at_once`."""
         now = self._clock()
+        if commit != self._commit:
+            self._commit, self._committed_at = commit, now
         for peer, progress in self.peers.items():
             if not progress.is_connected:
                 continue
@@ -133,6 +146,7 @@ class Sender:
             if (
                 not progress.pending
                 and not progress.is_short
+                and not progress.pace.is_resting(now)
                 and (is_due or progress.next_index <= self._journal.last.index)
             ):
                 is_sent = self._send_next(peer, progress, term, commit)
@@ -150,6 +164,7 @@ class Sender:
         previous_index = progress.next_index - 1
         if previous_index < journal.base.index:
             self.seq += 1
+            progress.pace.end()
             is_sent = self._send_snapshot(peer, progress, self.seq)
             progress.pending = self.seq if is_sent else 0
             return is_sent
@@ -171,23 +186,36 @@ class Sender:
         is_at_end = previous == journal.last.index
         knows_previous = is_at_end or previous == journal.base.index or journal.is_near(previous)
         if knows_previous and (is_at_end or journal.is_near(previous + 1)):
-            return Behind(journal.link(previous), self._entries(previous + 1))
+            return Behind(
+                journal.link(previous), self._entries(previous + 1, self._entries_max(progress, previous))
+            )
         behind, progress.fetched = progress.fetched, None
         if behind is not None and behind.previous.index == previous:
             return behind
         if not progress.is_fetching:
             progress.is_fetching = True
-            self._fetch(previous, lambda found: self._fetched(progress, found))
+            entries_max = self._entries_max(progress, previous)
+            self._fetch(previous, entries_max, lambda found: self._fetched(progress, found))
         return None
 
     def _fetched(self, progress: Progress, found: Behind | None) -> None:
         progress.is_fetching = False
         progress.fetched = found
 
-    def _entries(self, start: int) -> tuple[tuple[int, bytes], ...]:
+    def _entries_max(self, progress: Progress, previous: int) -> int:
+        now = self._clock()
+        is_paced = (
+            self._commit - previous > BEHIND_ENTRIES and now - self._committed_at <= self._times.heartbeat
+        )
+        if is_paced:
+            return progress.pace.entries_max(self._journal.last.index, now)
+        progress.pace.end()
+        return APPEND_ENTRIES_MAX
+
+    def _entries(self, start: int, entries_max: int) -> tuple[tuple[int, bytes], ...]:
         found: list[tuple[int, bytes]] = []
         room = APPEND_BYTES_MAX
-        for index in range(start, min(start + APPEND_ENTRIES_MAX, self._journal.last.index + 1)):
+        for index in range(start, min(start + entries_max, self._journal.last.index + 1)):
             entry = self._journal.entry(index)
             room -= len(entry.data)
             if found and room < 0:
@@ -205,6 +233,7 @@ class Sender:
                 # A later message was answered first: on a stream that means this one was dropped on its way.
                 progress.next_index = progress.match + 1
             progress.pending = 0
+            progress.pace.answered(progress.heard_at)
         if ack.is_match:
             match = ack.next_index - 1
             if match > self._journal.last.index:
@@ -234,12 +263,14 @@ class Sender:
 def fetch_now(journal: RaftJournal) -> Fetch:
     """Reads where it is asked: for journals without a disk."""
 
-    def fetch(previous: int, done: Callable[[Behind | None], None]) -> None:
-        done(journal.read_behind(previous, entries_max=APPEND_ENTRIES_MAX, bytes_max=APPEND_BYTES_MAX))
+    def fetch(previous: int, entries_max: int, done: Callable[[Behind | None], None]) -> None:
+        done(journal.read_behind(previous, entries_max=entries_max, bytes_max=APPEND_BYTES_MAX))
 
     return fetch
 
 
 def fetched_in_steps(fetch: Fetch, put: Callable[[Callable[[], None]], None]) -> Fetch:
     """What was read is taken in by the next step, like everything else that arrives."""
-    return lambda previous, done: fetch(previous, lambda found: put(lambda: done(found)))
+    return lambda previous, entries_max, done: fetch(
+        previous, entries_max, lambda found: put(lambda: done(found))
+    )
