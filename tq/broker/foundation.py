@@ -231,4 +231,5 @@ def settings_of(config: BrokerConfig) -> EngineSettings:
         wal_sync_interval_ms=persistence.wal_sync_interval_ms,
         durability=persistence.durability,
         node_id=config.raft.node_id,
+        recovers_gently=config.raft.enabled,
     )

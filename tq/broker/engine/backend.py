@@ -84,6 +84,7 @@ class EngineSettings(NamedTuple):
     """grace_ms: how long a disconnected worker keeps its leases. Retentions: 0 = for ever.
 
     wal_sync_interval_ms: the longest an entry waits for company. durability: `strict` or `relaxed`, to be shown.
+    recovers_gently: see `Applier.recover`.
     """
 
     grace_ms: int = 5_000
@@ -92,6 +93,7 @@ class EngineSettings(NamedTuple):
     wal_sync_interval_ms: int = 0
     durability: str = "strict"
     node_id: str = "node1"
+    recovers_gently: bool = False
 
 
 class NativeBackend:
@@ -233,7 +235,7 @@ class NativeBackend:
 
         Raises StoreDamaged when store and log do not fit together.
         """
-        applied = self._applier.recover()
+        applied = self._applier.recover(gently=self._settings.recovers_gently)
         await self._log.start(applied, self._proposer.committed)
         self._applier.go_live()
         self._tallies.go_live()
