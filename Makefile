@@ -80,7 +80,7 @@ demo: setup  ## a broker and two workers do a real job, one is killed on the way
 test: check node chromium servers tracers  ## all checks, then the whole test suite with its coverage gates
 	@rm -rf build/coverage && mkdir -p build/coverage
 	@$(COVERAGE) PYTHONHASHSEED=0 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal </dev/null
-	@$(COVERAGE) sh -c '$(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-covered --show-missing' >build/coverage.txt 2>&1 \
+	@$(COVERAGE) sh -c '$(BIN)/coverage combine --quiet && rm -f build/coverage/data.* && $(BIN)/coverage report --skip-covered --show-missing' >build/coverage.txt 2>&1 \
 	  || { cat build/coverage.txt; exit 1; }
 	@for gate in '--fail-under=90' '--fail-under=100 --include=$(EXHAUSTIVE)'; do \
 	  COVERAGE_FILE=$(CURDIR)/build/coverage/data $(BIN)/coverage report --show-missing $$gate >build/gate.txt \
