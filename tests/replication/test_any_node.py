@@ -137,6 +137,18 @@ def test_grpc_worker_at_a_follower_gets_its_tasks_and_ends_them(brokers: Brokers
         assert status.result == b"y"
 
 
+def test_grpc_updates_at_a_follower_tell_what_happens_through_the_leader(brokers: Brokers) -> None:
+    leader, follower = brokers.leader(), brokers.followers()[0]
+    task_id = brokers.ask(leader, "POST", "/tasks", TASK)[1]["task_id"]
+    with grpc.insecure_channel(brokers.door(follower, "grpc")) as channel:
+        stream = TaskQueueStub(channel).StreamTaskUpdates(
+            pb.StreamTaskUpdatesRequest(task_id=task_id), timeout=30
+        )
+        assert next(stream).status == pb.TASK_STATUS_PENDING
+        assert brokers.ask(leader, "DELETE", f"/tasks/{task_id}")[0] == 204
+        assert [update.status for update in stream] == [pb.TASK_STATUS_CANCELLED]
+
+
 def test_stackducks_calls_at_a_follower_enqueue_dequeue_and_complete(brokers: Brokers) -> None:
     follower, other = brokers.followers()
     with (
