@@ -22,7 +22,7 @@ OnRaised = Callable[[BaseException], None]
 class SimHandle:
     """What `call_soon` and `call_at` give: asyncio's handles cost more than what most callbacks here do."""
 
-    __slots__ = ("_args", "_callback", "_context", "_loop", "is_cancelled")
+    __slots__ = ("_args", "_callback", "_context", "_loop", "is_cancelled", "is_done")
 
     def __init__(
         self, loop: SimLoop, callback: Callable[..., Any], args: tuple[Any, ...], context: Context | None
@@ -31,7 +31,7 @@ class SimHandle:
         self._callback = callback
         self._args = args
         self._context = context
-        self.is_cancelled = False
+        self.is_cancelled = self.is_done = False
 
     def cancel(self) -> None:
         self.is_cancelled = True
@@ -42,11 +42,12 @@ class SimHandle:
     def __call__(self) -> None:
         """It is due."""
         loop = self._loop
-        if self.is_cancelled or loop.is_dead:
+        if self.is_cancelled or self.is_done or loop.is_dead:
             return
         if loop.paused_until > loop.world.now:
-            loop.world.at(loop.paused_until, self)
+            loop.hold(self)
             return
+        self.is_done = True
         # Nobody asks for the running loop between two events, so it is not taken back: see `run`.
         if asyncio._get_running_loop() is not loop:
             _set_running_loop(loop)
@@ -68,6 +69,7 @@ class SimLoop(AbstractEventLoop):
         self._on_raised = on_raised
         self.is_dead = False
         self.paused_until = 0.0
+        self._held: list[SimHandle] = []
         self._tasks: list[Task[Any]] = []
 
     # ------------------------------------------------------------ what asyncio asks of a loop
@@ -131,7 +133,21 @@ class SimLoop(AbstractEventLoop):
             self._on_raised(error)
 
     def pause_until(self, when: float) -> None:
+        if self.paused_until <= self.world.now:
+            self._held = []
         self.paused_until = max(self.paused_until, when)
+
+    def hold(self, handle: SimHandle) -> None:
+        """It became due in a pause."""
+        self._held.append(handle)
+        self.world.at(self.paused_until, handle)
+
+    def resume(self) -> None:
+        """Go on before the pause is over: first with what became due in it, or what came later would overtake it."""
+        if self.paused_until > self.world.now:
+            self.paused_until = self.world.now
+            for handle in self._held:
+                self.world.at(self.world.now, handle)
 
     def kill(self) -> None:
         """What was never begun is closed, or Python would complain of it later."""

@@ -193,7 +193,7 @@ class SimNode:
 
     def resume(self) -> None:
         if self.process is not None:
-            self.process.loop.paused_until = self._world.now
+            self.process.loop.resume()
 
     def _raised(self, error: BaseException) -> None:
         """The process raised what it did not catch."""

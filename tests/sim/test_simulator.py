@@ -195,6 +195,21 @@ def test_a_paused_process_does_everything_later_and_in_order_and_a_killed_one_no
     assert done == ["first", "second"]
 
 
+def test_a_process_that_goes_on_before_its_pause_is_over_does_everything_once_and_in_order() -> None:
+    world = World(1)
+    done: list[str] = []
+    loop = SimLoop(world, lambda error: done.append(str(error)))  # type: ignore[abstract]
+    loop.call_later(1.0, done.append, "first")
+    loop.call_later(2.0, done.append, "second")
+    loop.call_later(4.0, done.append, "third")
+    loop.pause_until(5.0)
+    world.run_until(3.0)
+    loop.resume()
+    world.run_until(10.0)
+
+    assert done == ["first", "second", "third"]
+
+
 def test_tasks_of_asyncio_run_on_the_virtual_loop() -> None:
     world = World(1)
     loop = SimLoop(world, lambda error: pytest.fail(str(error)))  # type: ignore[abstract]
