@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from tests.replication.rig import Node, Rig
-from tq.broker.replication.messages import APPEND_ENTRIES_MAX, Ack, Append, Message
-from tq.broker.replication.pace import BEHIND_ENTRIES, REST_SECONDS_MAX
+import copy
 
-MISSED = 600
+import pytest
+
+from tests.replication.rig import TIMES, Node, Rig
+from tq.broker.replication.messages import APPEND_ENTRIES_MAX, Ack, Append, Beat, Message
+from tq.broker.replication.pace import PACED_ENTRIES, REST_SECONDS_MAX
+
+MISSED = 1_000
+LARGE = b"x" * 600_000
 
 
 class Watched(Rig):
@@ -20,12 +25,12 @@ class Watched(Rig):
         self.log.append((self.now, source, target, message))
         super().send(source, target, message)
 
-    def fall_behind(self) -> tuple[Node, Node, Node]:
-        """The leader, a follower that lacks MISSED committed entries and is connected again, and the other one."""
+    def fall_behind(self, missed: int = MISSED) -> tuple[Node, Node, Node]:
+        """The leader, a follower that lacks so many committed entries and is connected again, and the other one."""
         leader = self.elect()
         far, other = (node for node in self.nodes.values() if node is not leader)
         self.isolate(far.name)
-        for number in range(MISSED):
+        for number in range(missed):
             self.commit_on(leader, b"%d" % number)
         self.log.clear()
         self.heal()
@@ -47,10 +52,11 @@ def _lack(leader: Node, far: Node) -> int:
 def test_follower_that_is_behind_gets_few_entries_at_once_and_rests_while_others_commit() -> None:
     rig = Watched()
     leader, far, _ = rig.fall_behind()
-    while _lack(leader, far) > BEHIND_ENTRIES:
+    while _lack(leader, far) > APPEND_ENTRIES_MAX + 4 * PACED_ENTRIES:
         rig.commit_on(leader, b"load")
     paced = rig.appends(far)
-    assert max(len(message.entries) for _, message in paced[:-1]) <= 2 * BEHIND_ENTRIES
+    assert len(paced) > 10
+    assert max(len(message.entries) for _, message in paced) <= 2 * PACED_ENTRIES
     answers = [at for at, source, _, message in rig.log if source == far.name and isinstance(message, Ack)]
     for (before, _), (after, message) in zip(paced, paced[1:], strict=False):
         answered = min(at for at in answers if at > before)
@@ -85,5 +91,95 @@ def test_follower_that_is_behind_catches_up_however_fast_the_log_grows() -> None
         rig.after(0.001, load)
 
     load()
-    rig.run_until(lambda: _lack(leader, far) <= 3 * BEHIND_ENTRIES, 5.0)
+    rig.run_until(lambda: _lack(leader, far) <= 3 * PACED_ENTRIES, 5.0)
     assert len(leader.commands) > MISSED + 100, "the log did not grow"
+
+
+def test_follower_that_is_behind_catches_up_with_entries_of_which_a_message_holds_one() -> None:
+    rig = Watched()
+    leader = rig.elect()
+    far = next(node for node in rig.nodes.values() if node is not leader)
+    rig.isolate(far.name)
+    for _ in range(APPEND_ENTRIES_MAX + 20):
+        rig.commit_on(leader, LARGE)
+    rig.heal()
+    lack = _lack(leader, far)
+
+    def go_on(_: object = None) -> None:
+        rig.after(0, lambda: (leader.core.propose(LARGE, go_on), leader.poke()))
+
+    go_on()
+    rig.run(0.4)
+    assert _lack(leader, far) <= lack + 3
+
+
+def test_rest_is_over_in_time_although_nothing_else_happens() -> None:
+    rig = Watched()
+    leader, far, _ = rig.fall_behind()
+    rig.commit_on(leader, b"load")
+    rig.run(TIMES.heartbeat * 0.9)
+    times = [at for at, _ in rig.appends(far)]
+    assert len(times) > 5
+    assert max(after - before for before, after in zip(times, times[1:], strict=False)) < REST_SECONDS_MAX
+
+
+def test_reads_are_confirmed_in_a_rest() -> None:
+    rig = Watched()
+    leader, far, _ = rig.fall_behind()
+    rig.commit_on(leader, b"load")
+    progress = leader.core._sender.peers[far.name]
+    rig.run_until(lambda: progress.pace.is_resting(rig.now))
+    start = rig.now
+    leader.core.read_index(lambda _: None)
+    leader.poke()
+    assert (start, far.name, True) in [
+        (at, target, isinstance(message, Beat)) for at, _, target, message in rig.log
+    ]
+
+
+@pytest.mark.parametrize("lacks", [250, 2_000])
+def test_commit_that_waits_for_a_follower_that_is_behind_does_not_wait_for_its_rests(lacks: int) -> None:
+    rig = Watched()
+    leader, _, other = rig.fall_behind(lacks)
+    rig.commit_on(leader, b"load")
+    other.crash()
+    start = rig.now
+    rig.commit_on(leader, b"waits")
+    assert rig.now - start < 0.03
+
+
+def test_leader_does_not_spin_when_a_follower_that_is_behind_comes_back_with_an_older_disk() -> None:
+    rig = Watched()
+    leader = rig.elect()
+    far = next(node for node in rig.nodes.values() if node is not leader)
+    old = copy.deepcopy(far.journal)
+    rig.commit_on(leader, b"acknowledged by it")
+    rig.run(0.3)
+    far.crash()
+    for number in range(MISSED):
+        rig.commit_on(leader, b"%d" % number)
+    far.journal = old
+    steps: list[float] = []
+    step = leader.core.step
+
+    def counted() -> bool:
+        steps.append(rig.now)
+        assert steps.count(rig.now) < 1_000, f"{leader.core.next_due} is due, and it is {rig.now}"
+        return step()
+
+    leader.core.step = counted  # type: ignore[method-assign]
+    far.start()
+    for number in range(20):
+        rig.commit_on(leader, b"more %d" % number)
+    rig.run(0.3)
+    assert leader.core._sender.peers[far.name].is_short
+    assert leader.core.next_due > rig.now
+
+
+def test_follower_that_is_behind_and_slow_to_answer_gets_more_at_once() -> None:
+    rig = Watched()
+    leader, far, _ = rig.fall_behind()
+    far.sync_seconds = 0.05
+    while len(rig.appends(far)) < 4:
+        rig.commit_on(leader, b"load")
+    assert len(rig.appends(far)[-1][1].entries) >= 3 * PACED_ENTRIES

@@ -17,7 +17,7 @@ from tq.broker.replication.messages import (
     Beat,
     Message,
 )
-from tq.broker.replication.pace import BEHIND_ENTRIES, NEVER, Pace
+from tq.broker.replication.pace import NEVER, Pace
 from tq.broker.replication.ports import Behind, Fetch, Monotonic, RaftJournal, RaftTimes
 
 
@@ -119,6 +119,8 @@ class Sender:
 
     def disconnected(self, peer: str) -> None:
         self._connected.discard(peer)
+        # Until the others are seen to commit without it the rest may be needed, and at once.
+        self._committed_at = NEVER
         progress = self.peers.get(peer)
         if progress is not None:
             progress.is_connected = False
@@ -177,6 +179,7 @@ class Sender:
         self.seq += 1
         progress.pending = self.seq
         progress.next_index += len(entries)
+        progress.pace.sent(len(entries))
         self._send(peer, Append(term, self.seq, previous.index, previous.term, previous.crc, commit, entries))
         return True
 
@@ -205,7 +208,7 @@ class Sender:
     def _entries_max(self, progress: Progress, previous: int) -> int:
         now = self._clock()
         is_paced = (
-            self._commit - previous > BEHIND_ENTRIES and now - self._committed_at <= self._times.heartbeat
+            self._commit - previous > APPEND_ENTRIES_MAX and now - self._committed_at <= self._times.heartbeat
         )
         if is_paced:
             return progress.pace.entries_max(self._journal.last.index, now)
@@ -246,7 +249,9 @@ class Sender:
             return grew
         if ack.is_reject and ack.seq >= progress.fence:
             progress.is_short = ack.next_index <= progress.match
-            if not progress.is_short:
+            if progress.is_short:
+                progress.pace.end()
+            else:
                 progress.next_index = max(1, min(ack.next_index, self._journal.last.index + 1))
             progress.fence = self.seq + 1
         return False
